@@ -1,0 +1,4 @@
+export * from "./labels.ts";
+export * from "./link.ts";
+export * from "./names.ts";
+export * from "./objects.ts";

@@ -1,0 +1,118 @@
+import { createHash } from "node:crypto";
+
+/** Longest DNS label, and so the longest name of a Service (RFC 1123). */
+export const MAX_LABEL = 63;
+
+/** What a name stands for in full, as 16 characters of base 32 (80 bits of SHA-256): none can be found to collide. */
+function digest(text: string): string {
+  const alphabet = "abcdefghijklmnopqrstuvwxyz234567";
+  const bytes = createHash("sha256").update(text).digest();
+  let bits = 0n;
+  for (const byte of bytes.subarray(0, 10)) bits = (bits << 8n) | BigInt(byte);
+  let out = "";
+  for (let i = 0; i < 16; i++) {
+    out = alphabet[Number(bits & 31n)] + out;
+    bits >>= 5n;
+  }
+  return out;
+}
+
+/** A DNS label that starts readable and always ends in the digest of `full`. */
+function labelWithDigest(readable: string, full: string): string {
+  const room = MAX_LABEL - 17;
+  const start = readable
+    .toLowerCase()
+    .replace(/[^a-z0-9-]+/g, "-")
+    .slice(0, room)
+    .replace(/^-+|-+$/g, "");
+  return start === "" ? `s-${digest(full)}` : `${start}-${digest(full)}`;
+}
+
+/** Whether `text` is a DNS label as Kubernetes wants it (RFC 1123): 1 to 63 of a-z, 0-9 and `-`, no `-` at the ends. */
+export function isDnsLabel(text: string): boolean {
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text);
+}
+
+/** Whether `text` is a DNS name: labels joined by dots, 253 characters at most. */
+export function isDnsName(text: string): boolean {
+  return text.length <= 253 && text.split(".").every(isDnsLabel);
+}
+
+/**
+ * Name of the mirror of `service` of the cluster `cluster`: `<service>-<cluster>`. Where that is over 63 characters, a
+ * readable start and a digest of the whole: deterministic, never refused.
+ */
+export function mirrorName(service: string, cluster: string): string {
+  const plain = `${service}-${cluster}`;
+  return plain.length <= MAX_LABEL ? plain : labelWithDigest(plain, plain);
+}
+
+/** The TLS identity of a cluster's gateway: `gateway.<cluster>.<trust domain>`. */
+export function gatewayIdentity(cluster: string, trustDomain: string): string {
+  return `gateway.${cluster}.${trustDomain}`;
+}
+
+/** One port of an exported service, as both ends of a crossing name it. */
+export interface Route {
+  /** Namespace of the exported Service, in the target. */
+  namespace: string;
+  /** Name of the exported Service. */
+  service: string;
+  /** Number of the Service's port. */
+  port: number;
+  /** Hostname of one pod of a headless service; absent for the service as a whole. */
+  hostname?: string;
+}
+
+/**
+ * The server name (SNI) of a call: one label under the gateway's identity. Source and target compute it alike; the
+ * gateway's certificate covers it with `*.<identity>`.
+ */
+export function routeServerName(route: Route, identity: string): string {
+  const { namespace, service, port, hostname } = route;
+  const readable = [hostname, service, String(port)].filter((part) => part !== undefined).join("-");
+  return `${labelWithDigest(readable, JSON.stringify([namespace, service, port, hostname ?? ""]))}.${identity}`;
+}
+
+/** Name of the credentials Secret in the source for the target `cluster`. */
+export function credentialsSecretName(cluster: string): string {
+  return `cluster-credentials-${cluster}`;
+}
+
+/** Name of the ServiceAccount, ClusterRole and ClusterRoleBinding in a target that let `source` read it. */
+export function remoteAccessName(source: string): string {
+  return shorten(`isthmus-remote-access-${source}`);
+}
+
+/** Value of the label `isthmus.dev/link` on what was made for a Link: `<namespace>.<name>`, shortened to fit a label. */
+export function linkLabelValue(link: { namespace: string; name: string }): string {
+  return shorten(`${link.namespace}.${link.name}`);
+}
+
+/** Name of the EndpointSlice of a mirror Service (one address family each). */
+export function sliceName(mirror: string, family: "IPv4" | "IPv6" = "IPv4"): string {
+  const plain = family === "IPv4" ? `${mirror}-isthmus` : `${mirror}-isthmus-6`;
+  return shorten(plain);
+}
+
+function shorten(plain: string): string {
+  return plain.length <= MAX_LABEL ? plain : labelWithDigest(plain, plain);
+}
+
+/** Read the annotation `isthmus.dev/egress-ports`; entries that are not `port=port` are left out. */
+export function parseEgressPorts(text: string | undefined): Map<number, number> {
+  const ports = new Map<number, number>();
+  for (const entry of (text ?? "").split(",")) {
+    const match = /^(\d{1,5})=(\d{1,5})$/.exec(entry);
+    if (match) ports.set(Number(match[1]), Number(match[2]));
+  }
+  return ports;
+}
+
+/** Write the annotation `isthmus.dev/egress-ports`, in the order of the service ports. */
+export function formatEgressPorts(ports: ReadonlyMap<number, number>): string {
+  return [...ports]
+    .sort(([a], [b]) => a - b)
+    .map(([port, egress]) => `${port}=${egress}`)
+    .join(",");
+}
