@@ -4,7 +4,7 @@ export const LINK_VERSION = "v1alpha1";
 export const LINK_KIND = "Link";
 export const LINK_PLURAL = "links";
 
-/** As Kubernetes' own: an empty or absent selector matches nothing here (Linkerd's rule). */
+/** As Kubernetes' own, but an empty one matches nothing here (Linkerd's rule). */
 export interface LabelSelector {
   matchLabels?: Record<string, string>;
   matchExpressions?: {
@@ -116,6 +116,8 @@ export const LINK_REASON = {
   credentialsInvalid: "CredentialsInvalid",
   unauthorized: "Unauthorized",
   forbidden: "Forbidden",
+  /** The target's API server does not prove to be the one that the credentials name. */
+  tlsFailed: "TLSFailed",
   unreachable: "Unreachable",
   duplicateTarget: "DuplicateTarget",
   synced: "Synced",
@@ -134,6 +136,8 @@ export const SERVICE_REASON = {
   invalidService: "InvalidService",
   /** The service is itself a mirror. */
   mirrorOfMirror: "MirrorOfMirror",
+  /** The namespace is one that no target may put a Service into. */
+  protectedNamespace: "ProtectedNamespace",
   /** No egress port is left. */
   portsExhausted: "PortsExhausted",
   /** The source's API server refused the write. */
