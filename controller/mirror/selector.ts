@@ -28,18 +28,7 @@ export function isEmptySelector(selector: LabelSelector): boolean {
 export function selectorQuery(selector: LabelSelector): string {
   if (isEmptySelector(selector)) return NOTHING;
   const equalities = Object.entries(selector.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
-  const expressions = (selector.matchExpressions ?? []).map(({ key, operator, values = [] }) => {
-    switch (operator) {
-      case "In":
-        return `${key} in (${[...values].sort().join(",")})`;
-      case "NotIn":
-        return `${key} notin (${[...values].sort().join(",")})`;
-      case "Exists":
-        return key;
-      case "DoesNotExist":
-        return `!${key}`;
-    }
-  });
+  const expressions = (selector.matchExpressions ?? []).map(requirementQuery);
   return [...equalities.sort(), ...expressions.sort()].join(",");
 }
 
@@ -53,20 +42,37 @@ export function matchesSelector(
 ): boolean {
   if (isEmptySelector(selector)) return false;
   const equal = Object.entries(selector.matchLabels ?? {}).every(([key, value]) => labels[key] === value);
-  return (
-    equal &&
-    (selector.matchExpressions ?? []).every(({ key, operator, values = [] }) => {
-      const value = labels[key];
-      switch (operator) {
-        case "In":
-          return value !== undefined && values.includes(value);
-        case "NotIn":
-          return value === undefined || !values.includes(value);
-        case "Exists":
-          return value !== undefined;
-        case "DoesNotExist":
-          return value === undefined;
-      }
-    })
-  );
+  return equal && (selector.matchExpressions ?? []).every((requirement) => meets(requirement, labels));
+}
+
+type Requirement = NonNullable<LabelSelector["matchExpressions"]>[number];
+
+function requirementQuery({ key, operator, values = [] }: Requirement): string {
+  switch (operator) {
+    case "In":
+      return `${key} in (${[...values].sort().join(",")})`;
+    case "NotIn":
+      return `${key} notin (${[...values].sort().join(",")})`;
+    case "Exists":
+      return key;
+    case "DoesNotExist":
+      return `!${key}`;
+  }
+}
+
+function meets(
+  { key, operator, values = [] }: Requirement,
+  labels: Readonly<Record<string, string>>,
+): boolean {
+  const value = labels[key];
+  switch (operator) {
+    case "In":
+      return value !== undefined && values.includes(value);
+    case "NotIn":
+      return value === undefined || !values.includes(value);
+    case "Exists":
+      return value !== undefined;
+    case "DoesNotExist":
+      return value === undefined;
+  }
 }
