@@ -1,0 +1,6 @@
+export interface Throttle {
+  run<T>(
+    call: () => Promise<T>,
+    options?: { urgent?: boolean | undefined; signal?: AbortSignal | undefined },
+  ): Promise<T>;
+}
