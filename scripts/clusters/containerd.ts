@@ -1,0 +1,71 @@
+import { statfs } from "node:fs/promises";
+import { $ } from "zx";
+import { ClusterError } from "./errors.ts";
+import { type Daemon, entering, type Sandbox, STATE } from "./sandbox.ts";
+
+/** In the sandbox: where containerd listens. */
+export const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
+/** The image of every pod's first container. */
+export const PAUSE_IMAGE = "isthmus-pause:1";
+
+const OVERLAYFS_MAGIC = 0x794c7630;
+
+export function containerd(): Daemon {
+  return { name: "containerd", argv: ["containerd", "--config", `${STATE}/containerd.toml`] };
+}
+
+/** An overlay cannot lie on an overlay, as in a container: there, layers are copied. */
+async function snapshotter(state: string): Promise<string> {
+  return (await statfs(state)).type === OVERLAYFS_MAGIC ? "native" : "overlayfs";
+}
+
+/** containerd.toml for a cluster whose files are in `state`; `plugins` is the directory of the CNI plugins. */
+export async function containerdConfiguration(state: string, plugins: string): Promise<string> {
+  return `version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+# It would make a directory outside the sandbox.
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+
+[grpc]
+  address = "${CONTAINERD_SOCKET}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "${fullName(PAUSE_IMAGE)}"
+  # Where root may not lower oom_score_adj (no CAP_SYS_RESOURCE), every pod would fail without this.
+  restrict_oom_score_adj = true
+
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "${await snapshotter(state)}"
+
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "${plugins}"
+    conf_dir = "${STATE}/cni"
+`;
+}
+
+/** Whether the sandbox's containerd has an image. */
+export async function hasImage(sandbox: Sandbox, reference: string): Promise<boolean> {
+  const listed = await $({ quiet: true })`${ctr(sandbox)} images list --quiet`;
+  return listed.lines().includes(fullName(reference));
+}
+
+/** Give the containerd of a sandbox, whose files are in `state`, the images of a docker archive. */
+export async function importImage(sandbox: Sandbox, state: string, archive: string): Promise<void> {
+  // The sandbox does not see all of this machine's files, so the archive goes in by standard input.
+  const shell = $({ quiet: true, nothrow: true });
+  const imported =
+    await shell`${ctr(sandbox)} images import --snapshotter ${await snapshotter(state)} - < ${archive}`;
+  if (imported.exitCode !== 0) {
+    throw new ClusterError(`${archive} could not be loaded into ${sandbox.id}: ${imported.stderr.trim()}`);
+  }
+}
+
+function ctr(sandbox: Sandbox): string[] {
+  return [...entering(sandbox), "ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io"];
+}
+
+/** What containerd calls `name:tag`. */
+function fullName(reference: string): string {
+  return `docker.io/library/${reference}`;
+}

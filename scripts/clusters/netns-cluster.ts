@@ -1,0 +1,242 @@
+import { existsSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { API_PORT, bridgeAddress, bridgeName, cableName } from "./addresses.ts";
+import { ApiClient } from "./api.ts";
+import { ensureCgroup, removeCgroup } from "./cgroups.ts";
+import { checkoutId, clusterDirectory, clusterId, clusterKubeconfig } from "./checkout.ts";
+import { type ClusterRecord, readRecord, writeRecord } from "./cluster-files.ts";
+import { containerd, hasImage, importImage, PAUSE_IMAGE } from "./containerd.ts";
+import { apiDaemons, apiServer, controllerDaemons } from "./control-plane.ts";
+import { applyDnsService, coredns, writeDnsConfiguration } from "./dns.ts";
+import type { ClusterStatus } from "./driver.ts";
+import { ClusterError } from "./errors.ts";
+import { buildKey, buildsDirectory } from "./hyperkube.ts";
+import { type Kubeconfig, singleKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
+import { ensureCable, removeInterface } from "./network.ts";
+import { type NodeOptions, nodeDaemons, writeNodeConfiguration } from "./node.ts";
+import { pauseArchive } from "./pause-image.ts";
+import { ensurePki } from "./pki.ts";
+import type { Progress } from "./progress.ts";
+import {
+  type StartingCluster,
+  waitForApi,
+  waitForContainerd,
+  waitForControllers,
+  waitForNode,
+} from "./readiness.ts";
+import {
+  type Daemon,
+  ensureDaemons,
+  findDaemon,
+  findSandbox,
+  killSandbox,
+  runningDaemons,
+  type Sandbox,
+  startSandbox,
+  stopDaemon,
+} from "./sandbox.ts";
+
+/** One cluster in namespaces of its own: how it is started, mended and removed. */
+export class NetnsCluster {
+  readonly name: string;
+  readonly #checkout: string;
+  readonly #id: string;
+  /** Its files. */
+  readonly directory: string;
+  /** Path of its administrator's kubeconfig. */
+  readonly kubeconfig: string;
+
+  /** @param root the checkout that it belongs to. */
+  constructor(root: string, name: string) {
+    this.name = name;
+    this.#checkout = checkoutId(root);
+    this.#id = clusterId(this.#checkout, name);
+    this.directory = clusterDirectory(root, name);
+    this.kubeconfig = clusterKubeconfig(root, name);
+  }
+
+  /** What is noted of it; undefined when it was never started. */
+  get record(): ClusterRecord | undefined {
+    return readRecord(this.directory);
+  }
+
+  /** Start whatever of it does not run, and wait until it is ready. Its record must be written, the bridge be there. */
+  async start(progress: Progress): Promise<void> {
+    const record = this.#existing();
+    await ensurePki(join(this.directory, "pki"), this.name, record.address);
+    await this.#writeConfiguration(record);
+    const sandbox = await this.#ensureSandbox(record, progress);
+    await this.#startControlPlane(record, sandbox, progress);
+    if (!record.controlPlaneOnly) await this.#startNode(record, sandbox, progress);
+    progress(record.controlPlaneOnly ? "control plane is up" : "is up");
+  }
+
+  /** Note that it is to have a node. */
+  async addNode(): Promise<void> {
+    await writeRecord(this.directory, { ...this.#existing(), controlPlaneOnly: false });
+  }
+
+  /** Remove all of it. Works on whatever is left of it. */
+  async remove(): Promise<void> {
+    const sandbox = findSandbox(this.#id);
+    if (sandbox) await killSandbox(sandbox);
+    // A damaged record must not keep the rest from going: its cable goes with the sandbox anyway.
+    const index = sandbox || existsSync(this.directory) ? this.#indexIfKnown() : undefined;
+    if (index !== undefined) await removeInterface(cableName(this.#checkout, index));
+    await removeCgroup(this.#cgroup);
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  status(): ClusterStatus {
+    const record = this.record;
+    const sandbox = findSandbox(this.#id);
+    const running = sandbox ? runningDaemons(sandbox) : [];
+    const missing = record
+      ? this.#daemons(record).filter((daemon) => !findDaemon(daemon, running))
+      : [{ name: "everything" }];
+    return {
+      name: this.name,
+      driver: "netns",
+      state: missing.length === 0 ? "running" : "incomplete",
+      controlPlaneOnly: record?.controlPlaneOnly ?? false,
+      ...(record && { apiServer: apiUrl(record), nodeAddress: record.address }),
+      missing: missing.map((daemon) => daemon.name),
+    };
+  }
+
+  async loadImage(archive: string): Promise<void> {
+    const record = this.#existing();
+    if (record.controlPlaneOnly)
+      throw new ClusterError(`cluster ${this.name} has no node to load ${archive} into`);
+    await importImage(this.#running(), this.directory, archive);
+  }
+
+  async stopApiServer(): Promise<void> {
+    await stopDaemon(this.#running(), apiServer(buildKey(), this.#existing().address));
+  }
+
+  async startApiServer(): Promise<void> {
+    const daemon = apiServer(buildKey(), this.#existing().address);
+    await ensureDaemons(this.#running(), [daemon]);
+    await waitForApi(this.#starting(this.#running(), [daemon]), await ApiClient.connect(this.kubeconfig));
+  }
+
+  async #ensureSandbox(record: ClusterRecord, progress: Progress): Promise<Sandbox> {
+    let sandbox = findSandbox(this.#id);
+    if (!sandbox) {
+      progress(`starting at ${record.address}`);
+      sandbox = await startSandbox(this.#id, this.directory, buildsDirectory());
+    }
+    const cable = cableName(this.#checkout, record.index);
+    await ensureCable(
+      sandbox,
+      cable,
+      bridgeName(this.#checkout),
+      record.address,
+      bridgeAddress(record.network),
+    );
+    return sandbox;
+  }
+
+  async #startControlPlane(record: ClusterRecord, sandbox: Sandbox, progress: Progress): Promise<void> {
+    const api = await ApiClient.connect(this.kubeconfig);
+    const first = apiDaemons(buildKey(), record.address);
+    // Needs nothing of the others, so it can start beside them.
+    if (!record.controlPlaneOnly) first.push(containerd());
+    const begun = await ensureDaemons(sandbox, first);
+    await waitForApi(this.#starting(sandbox, first), api);
+    if (begun.length > 0) progress(`${begun.join(", ")} started, API server ready`);
+
+    const controllers = controllerDaemons(buildKey());
+    const started = await ensureDaemons(sandbox, controllers);
+    await waitForControllers(this.#starting(sandbox, controllers), api);
+    if (started.length > 0) progress(`${started.join(", ")} started`);
+  }
+
+  async #startNode(record: ClusterRecord, sandbox: Sandbox, progress: Progress): Promise<void> {
+    const api = await ApiClient.connect(this.kubeconfig);
+    await ensureCgroup(this.#cgroup);
+    await waitForContainerd(this.#starting(sandbox, [containerd()]));
+    if (!(await hasImage(sandbox, PAUSE_IMAGE)))
+      await importImage(sandbox, this.directory, await pauseArchive());
+    await applyDnsService(api, record.address);
+
+    const daemons = [...nodeDaemons(this.#nodeOptions(record)), coredns(buildKey())];
+    // The node's heartbeat counts in whole seconds.
+    const now = new Date(Math.floor(Date.now() / 1000) * 1000);
+    const started = await ensureDaemons(sandbox, daemons);
+    const since = started.includes("kubelet") ? now : new Date(0);
+    if (started.length > 0) progress(`${started.join(", ")} started; waiting for the node`);
+    await waitForNode(this.#starting(sandbox, daemons), api, record.address, since);
+  }
+
+  async #writeConfiguration(record: ClusterRecord): Promise<void> {
+    await writeKubeconfig(this.kubeconfig, await this.#kubeconfigOf("admin", record));
+    await writeKubeconfig(join(this.directory, "admin.conf"), await this.#kubeconfigOf("admin", record));
+    if (record.controlPlaneOnly) return;
+    await writeKubeconfig(join(this.directory, "node.conf"), await this.#kubeconfigOf("node", record));
+    await writeKubeconfig(join(this.directory, "proxy.conf"), await this.#kubeconfigOf("proxy", record));
+    await writeNodeConfiguration(this.directory, this.#nodeOptions(record));
+    await writeDnsConfiguration(this.directory);
+  }
+
+  /** The kubeconfig of the holder of a certificate of the cluster. */
+  async #kubeconfigOf(holder: string, record: ClusterRecord): Promise<Kubeconfig> {
+    const read = (file: string) => readFile(join(this.directory, "pki", file), "utf8");
+    return singleKubeconfig(this.name, apiUrl(record), apiUrl(record), {
+      authority: await read("ca.crt"),
+      certificate: await read(`${holder}.crt`),
+      key: await read(`${holder}.key`),
+    });
+  }
+
+  #daemons(record: ClusterRecord): Daemon[] {
+    const controlPlane = [...apiDaemons(buildKey(), record.address), ...controllerDaemons(buildKey())];
+    if (record.controlPlaneOnly) return controlPlane;
+    return [...controlPlane, containerd(), ...nodeDaemons(this.#nodeOptions(record)), coredns(buildKey())];
+  }
+
+  #nodeOptions(record: ClusterRecord): NodeOptions {
+    return { name: this.name, build: buildKey(), address: record.address, cgroup: this.#cgroup };
+  }
+
+  #starting(sandbox: Sandbox, daemons: readonly Daemon[]): StartingCluster {
+    return { name: this.name, state: this.directory, sandbox, daemons };
+  }
+
+  get #cgroup(): string {
+    return `/isthmus-${this.#checkout}/${this.name}`;
+  }
+
+  #existing(): ClusterRecord {
+    const record = this.record;
+    if (!record)
+      throw new ClusterError(
+        `there is no cluster ${this.name}; start it: npm run clusters -- up ${this.name}`,
+      );
+    return record;
+  }
+
+  #running(): Sandbox {
+    const sandbox = findSandbox(this.#id);
+    if (!sandbox)
+      throw new ClusterError(
+        `cluster ${this.name} does not run; start it: npm run clusters -- up ${this.name}`,
+      );
+    return sandbox;
+  }
+
+  #indexIfKnown(): number | undefined {
+    try {
+      return this.record?.index;
+    } catch (error) {
+      if (error instanceof ClusterError) return undefined;
+      throw error;
+    }
+  }
+}
+
+function apiUrl(record: ClusterRecord): string {
+  return `https://${record.address}:${API_PORT}`;
+}

@@ -1,0 +1,64 @@
+import { $ } from "zx";
+import { entering, type Sandbox } from "./sandbox.ts";
+
+const ip = $({ quiet: true });
+
+/** IPv4 networks that this machine has an address in or a route to, less those of the interface `except`. */
+export async function takenNetworks(except: string): Promise<string[]> {
+  const routes = await ip`ip -json -4 route show table all`.json<{ dst: string; dev?: string }[]>();
+  return routes.filter(({ dst, dev }) => /^\d/.test(dst) && dev !== except).map(({ dst }) => dst);
+}
+
+/** Have the bridge `name` with the address `address` on this machine. */
+export async function ensureBridge(name: string, address: string): Promise<void> {
+  if (!(await exists(name))) await ip`ip link add ${name} type bridge`;
+  await ip`ip address replace ${address}/24 dev ${name}`;
+  await ip`ip link set ${name} up`;
+}
+
+/** Remove an interface, if it exists: the bridge, or a cable with both its ends. */
+export async function removeInterface(name: string): Promise<void> {
+  if (!(await exists(name))) return;
+  const removed = await ip({ nothrow: true })`ip link delete ${name}`;
+  // A cable also goes by itself, a moment after the namespace of its other end.
+  if (removed.exitCode !== 0 && (await exists(name))) throw new Error(removed.stderr.trim());
+}
+
+/**
+ * Have a cable from the bridge to `eth0` of the sandbox, which gets `address`, and this machine as its way out.
+ *
+ * @returns whether anything had to be done.
+ */
+export async function ensureCable(
+  sandbox: Sandbox,
+  cable: string,
+  bridge: string,
+  address: string,
+  gateway: string,
+): Promise<boolean> {
+  if ((await isPlugged(cable, bridge)) && (await hasRoute(sandbox, gateway))) return false;
+  await removeInterface(cable);
+  await ip`ip link add ${cable} type veth peer name eth0 netns ${sandbox.pid}`;
+  await ip`${entering(sandbox)} ip address add ${address}/24 dev eth0`;
+  await ip`${entering(sandbox)} ip link set eth0 up`;
+  await ip`ip link set ${cable} master ${bridge} up`;
+  // Last, so that its presence says that all of it is done.
+  await ip`${entering(sandbox)} ip route replace default via ${gateway}`;
+  return true;
+}
+
+async function exists(name: string): Promise<boolean> {
+  return (await ip({ nothrow: true })`ip link show dev ${name}`).exitCode === 0;
+}
+
+async function isPlugged(cable: string, bridge: string): Promise<boolean> {
+  const shown = await ip({ nothrow: true })`ip -json link show dev ${cable}`;
+  return shown.exitCode === 0 && JSON.parse(shown.stdout)[0]?.master === bridge;
+}
+
+async function hasRoute(sandbox: Sandbox, gateway: string): Promise<boolean> {
+  const shown = await ip`${entering(sandbox)} ip -json route show default`;
+  return shown
+    .json<{ gateway?: string; dev?: string }[]>()
+    .some((route) => route.gateway === gateway && route.dev === "eth0");
+}
