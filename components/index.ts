@@ -1,0 +1,25 @@
+export { Cluster, type ClusterArgs, type ControllerSettingsArgs } from "./cluster.ts";
+export { ExportedService, type ExportedServiceArgs } from "./exported-service.ts";
+export { GatewayExposure } from "./exposure.ts";
+export {
+  Gateway,
+  type GatewayArgs,
+  type GatewayEndpoint,
+  type GatewayProbe,
+  type GatewaySettingsArgs,
+} from "./gateway.ts";
+export { ImagePullPolicy, type ImagesArgs } from "./images.ts";
+export type { ApiServer } from "./kubeconfig.ts";
+export {
+  Link,
+  type LinkArgs,
+  type SelectorArgs,
+  SelectorOperator,
+  type SelectorRequirementArgs,
+} from "./link.ts";
+export { Mesh, type MeshArgs, type MeshClusterArgs, type MeshExportArgs } from "./mesh.ts";
+export { DataPlane, LogLevel, MirrorController, type MirrorControllerArgs } from "./mirror-controller.ts";
+export { RemoteAccess, type RemoteAccessArgs } from "./remote-access.ts";
+export { type LinkEnds, type Topology, TopologyShape } from "./topology.ts";
+export { type Issuer, TrustAnchor, type TrustAnchorArgs } from "./trust-anchor.ts";
+export { ArgumentError } from "./validation.ts";

@@ -1,0 +1,154 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { COMPONENT, DEFAULT_NAMESPACE, LINK_GROUP, MIRROR } from "../contract/index.ts";
+import { makeAccount } from "./account.ts";
+import { type ImagesArgs, imagesOf } from "./images.ts";
+import { labelsOf, partLabels } from "./labels.ts";
+import { ADMIN, LOCKED, POD, requests, spread, variable } from "./pod.ts";
+import { checked, dnsLabel, oneOf, positiveInteger } from "./validation.ts";
+
+/** What carries the traffic of mirrors. */
+export const DataPlane = {
+  /** The gateway of Isthmus. */
+  Standalone: "standalone",
+  /** Linkerd's proxies, in a cluster that has Linkerd. */
+  Linkerd: "linkerd",
+} as const;
+
+/** What carries the traffic of mirrors. */
+export type DataPlane = (typeof DataPlane)[keyof typeof DataPlane];
+
+/** How much the controller logs. */
+export const LogLevel = { Debug: "debug", Info: "info", Warn: "warn", Error: "error" } as const;
+
+/** How much the controller logs. */
+export type LogLevel = (typeof LogLevel)[keyof typeof LogLevel];
+
+/** Arguments of a `MirrorController`. */
+export interface MirrorControllerArgs {
+  /**
+   * The namespace of Isthmus in the cluster; it must be there.
+   *
+   * @default "isthmus"
+   */
+  namespace?: pulumi.Input<string>;
+  /** @default DataPlane.Standalone */
+  dataPlane?: pulumi.Input<DataPlane>;
+  /**
+   * Pods; one works, the others stand by.
+   *
+   * @default 1
+   */
+  replicas?: pulumi.Input<number>;
+  /** @default LogLevel.Info */
+  logLevel?: pulumi.Input<LogLevel>;
+  /** @default the images of this version */
+  images?: pulumi.Input<ImagesArgs>;
+  /**
+   * Labels for every object that is made.
+   *
+   * @default none
+   */
+  labels?: pulumi.Input<{ [key: string]: pulumi.Input<string> }>;
+}
+
+/**
+ * The controller that keeps the mirrors of all of a cluster's links. The definition of `Link` must be in the cluster:
+ * `Cluster` sees to both.
+ */
+export class MirrorController extends pulumi.ComponentResource {
+  /** Name of the Deployment, known once it is rolled out. */
+  public readonly deployment: pulumi.Output<string>;
+
+  constructor(name: string, args: MirrorControllerArgs, opts?: pulumi.ComponentResourceOptions) {
+    const valid = checked("MirrorController", name, args, {
+      namespace: dnsLabel,
+      dataPlane: oneOf(DataPlane),
+      replicas: positiveInteger,
+      logLevel: oneOf(LogLevel),
+    });
+    super("isthmus:index:MirrorController", name, valid, opts);
+    const child = { parent: this };
+    const namespace = valid.namespace ?? DEFAULT_NAMESPACE;
+    const labels = labelsOf(COMPONENT.mirror, valid.labels);
+    const images = imagesOf(valid.images);
+    const metadata = { name: MIRROR, namespace, labels };
+    const selector = { matchLabels: partLabels(COMPONENT.mirror) };
+    const account = makeAccount(
+      name,
+      {
+        account: MIRROR,
+        namespace,
+        part: COMPONENT.mirror,
+        labels: valid.labels,
+        clusterRules: CLUSTER_RULES,
+        namespaceRules: NAMESPACE_RULES,
+      },
+      child,
+    );
+    const deployment = new k8s.apps.v1.Deployment(
+      name,
+      {
+        metadata,
+        spec: {
+          replicas: valid.replicas ?? 1,
+          selector,
+          template: {
+            metadata: { labels },
+            spec: {
+              ...POD,
+              serviceAccountName: account.name,
+              containers: [
+                {
+                  name: "mirror",
+                  image: images.controller,
+                  imagePullPolicy: images.pullPolicy,
+                  args: ["mirror"],
+                  env: [
+                    variable("NAMESPACE", namespace),
+                    variable("DATA_PLANE", valid.dataPlane ?? DataPlane.Standalone),
+                    variable("LOG_LEVEL", valid.logLevel ?? LogLevel.Info),
+                  ],
+                  ...ADMIN,
+                  ...requests("50m", "96Mi"),
+                  securityContext: LOCKED,
+                },
+              ],
+              ...spread(selector.matchLabels),
+            },
+          },
+        },
+      },
+      { ...child, dependsOn: account.resources },
+    );
+    new k8s.policy.v1.PodDisruptionBudget(name, { metadata, spec: { maxUnavailable: 1, selector } }, child);
+    this.deployment = deployment.metadata.name;
+    this.registerOutputs({ deployment: this.deployment });
+  }
+}
+
+type PolicyRule = k8s.types.input.rbac.v1.PolicyRule;
+
+const READ = ["get", "list", "watch"];
+const WRITE = ["create", "update", "patch", "delete"];
+
+/** Mirrors stand in the namespaces of the services they mirror: in any. `docs/controller.md` says what each is for. */
+const CLUSTER_RULES: PolicyRule[] = [
+  { apiGroups: [""], resources: ["services"], verbs: [...READ, ...WRITE] },
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: [...READ, ...WRITE] },
+  { apiGroups: [""], resources: ["namespaces"], verbs: READ },
+];
+
+const NAMESPACE_RULES: PolicyRule[] = [
+  { apiGroups: [LINK_GROUP], resources: ["links"], verbs: [...READ, "update", "patch"] },
+  {
+    apiGroups: [LINK_GROUP],
+    resources: ["links/status", "links/finalizers"],
+    verbs: ["get", "update", "patch"],
+  },
+  { apiGroups: [""], resources: ["secrets"], verbs: READ },
+  { apiGroups: [""], resources: ["pods"], verbs: READ },
+  { apiGroups: [""], resources: ["pods/status"], verbs: ["patch"] },
+  { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["get", "create", "update", "patch"] },
+];

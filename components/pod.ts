@@ -1,0 +1,63 @@
+import type * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+import { ADMIN_PORT } from "../contract/index.ts";
+
+type Container = k8s.types.input.core.v1.Container;
+type PodSpec = k8s.types.input.core.v1.PodSpec;
+
+/** The user that every container of ours runs as: `nonroot` of the usual minimal images. */
+const USER = 65_532;
+
+/** Labels that hold the pods of a namespace to Kubernetes' strictest profile. */
+export const RESTRICTED = {
+  "pod-security.kubernetes.io/enforce": "restricted",
+  "pod-security.kubernetes.io/warn": "restricted",
+};
+
+/** No privilege, nothing writable but the volumes. */
+export const LOCKED: k8s.types.input.core.v1.SecurityContext = {
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ["ALL"] },
+};
+
+/** What every pod of ours has in common. */
+export const POD: Pick<PodSpec, "enableServiceLinks" | "securityContext"> = {
+  enableServiceLinks: false,
+  securityContext: {
+    runAsNonRoot: true,
+    runAsUser: USER,
+    runAsGroup: USER,
+    fsGroup: USER,
+    seccompProfile: { type: "RuntimeDefault" },
+  },
+};
+
+/** Port and probes of the admin server of a role. */
+export const ADMIN: Pick<Container, "ports" | "readinessProbe" | "livenessProbe"> = {
+  ports: [{ name: "admin", containerPort: ADMIN_PORT }],
+  readinessProbe: { httpGet: { path: "/ready", port: "admin" }, periodSeconds: 2, failureThreshold: 3 },
+  livenessProbe: { httpGet: { path: "/live", port: "admin" }, periodSeconds: 10, failureThreshold: 3 },
+};
+
+export function requests(cpu: string, memory: string): Pick<Container, "resources"> {
+  return { resources: { requests: { cpu, memory } } };
+}
+
+/** Spread the pods of a part over the nodes where there is more than one. */
+export function spread(matchLabels: Record<string, string>): Pick<PodSpec, "topologySpreadConstraints"> {
+  return {
+    topologySpreadConstraints: [
+      {
+        maxSkew: 1,
+        topologyKey: "kubernetes.io/hostname",
+        whenUnsatisfiable: "ScheduleAnyway",
+        labelSelector: { matchLabels },
+      },
+    ],
+  };
+}
+
+export function variable(name: string, value: pulumi.Input<string>): k8s.types.input.core.v1.EnvVar {
+  return { name: `ISTHMUS_${name}`, value };
+}

@@ -1,0 +1,131 @@
+import * as pulumi from "@pulumi/pulumi";
+import { isDnsLabel, isDnsName } from "../contract/index.ts";
+
+/** What one argument may be. */
+export interface Rule {
+  /** How the allowed values are told to the user: `a DNS label (…)`. */
+  allowed: string;
+  test: (value: unknown) => boolean;
+  /** Whether the argument must be given. @default false */
+  required?: boolean;
+  /** Whether the value must not be shown. @default false */
+  secret?: boolean;
+}
+
+export type Rules<A> = { [K in keyof A]?: Rule };
+
+/** An argument of a component is missing, or is not what it may be. */
+export class ArgumentError extends Error {
+  override readonly name = "ArgumentError";
+}
+
+/**
+ * The arguments of a component, checked: plain values at once, so that a bad one fails before any resource is
+ * registered; Outputs inside an `apply`, so that it fails as soon as it is known. Call it before `super()`, which already
+ * registers the component, and use what it returns.
+ *
+ * @throws ArgumentError naming the component, the argument, the value and what is allowed
+ */
+export function checked<A extends object>(
+  component: string,
+  name: string,
+  args: A,
+  rules: Rules<NoInfer<A>>,
+): A {
+  const result = { ...args } as Record<string, unknown>;
+  for (const [argument, rule] of Object.entries(rules) as [string, Rule][]) {
+    const complain = (value: unknown): unknown => {
+      const problem = problemOf(value, rule);
+      if (problem) throw new ArgumentError(`${component} ${JSON.stringify(name)}: ${argument} ${problem}`);
+      return value;
+    };
+    const value = result[argument];
+    if (isPlain(value)) complain(value);
+    else result[argument] = (pulumi.output(value) as pulumi.Output<unknown>).apply(complain);
+  }
+  return result as A;
+}
+
+function problemOf(value: unknown, rule: Rule): string | undefined {
+  if (value === undefined || value === null) {
+    return rule.required ? `is missing; it must be ${rule.allowed}` : undefined;
+  }
+  if (rule.test(value)) return undefined;
+  return rule.secret
+    ? `is not what it must be: ${rule.allowed}`
+    : `is ${JSON.stringify(value)}; it must be ${rule.allowed}`;
+}
+
+/** Whether nothing in `value` has yet to become known. Resources stand for themselves. */
+function isPlain(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || pulumi.Resource.isInstance(value)) return true;
+  if (pulumi.Output.isInstance(value) || value instanceof Promise) return false;
+  return Object.values(value).every(isPlain);
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+
+export const dnsLabel: Rule = {
+  allowed: "a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends",
+  test: (value) => isText(value) && isDnsLabel(value),
+};
+
+export const dnsLabels: Rule = {
+  allowed: "a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends",
+  test: (value) =>
+    Array.isArray(value) &&
+    value.every((label) => dnsLabel.test(label)) &&
+    new Set(value).size === value.length,
+};
+
+export const dnsName: Rule = {
+  allowed: "a DNS name: labels of a-z, 0-9 and - joined by dots, such as demo.mesh",
+  test: (value) => isText(value) && isDnsName(value),
+};
+
+export const portNumber: Rule = {
+  allowed: "a port number, 1 to 65535",
+  test: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 65_535,
+};
+
+export const positiveInteger: Rule = {
+  allowed: "a whole number above 0",
+  test: (value) => Number.isInteger(value) && Number(value) > 0,
+};
+
+/** IP addresses or host names. */
+export const addresses: Rule = {
+  allowed: "a list of up to 16 IP addresses or host names",
+  test: (value) =>
+    Array.isArray(value) &&
+    value.length <= 16 &&
+    value.every((address) => isText(address) && /^[A-Za-z0-9:]([-A-Za-z0-9.:]*[A-Za-z0-9:])?$/.test(address)),
+};
+
+/** PEM of one or more certificates. */
+export const certificates: Rule = {
+  allowed: "certificates in PEM, each starting with -----BEGIN CERTIFICATE-----",
+  test: (value) => isText(value) && value.includes("-----BEGIN CERTIFICATE-----"),
+};
+
+/** A certificate authority: its certificate and its key. */
+export const issuer: Rule = {
+  allowed: "an issuer: { certificatePem, privateKeyPem }, both PEM",
+  secret: true,
+  test: (value) => {
+    const { certificatePem, privateKeyPem } = value as { certificatePem?: unknown; privateKeyPem?: unknown };
+    return (
+      certificates.test(certificatePem) && isText(privateKeyPem) && privateKeyPem.includes("PRIVATE KEY-----")
+    );
+  },
+};
+
+/** One of the values of an `as const` object. */
+export function oneOf(choices: Readonly<Record<string, string>>): Rule {
+  const values = Object.values(choices);
+  return { allowed: values.join(", or "), test: (value) => isText(value) && values.includes(value) };
+}
+
+export function required(rule: Rule): Rule {
+  return { ...rule, required: true };
+}
