@@ -1,0 +1,236 @@
+/** The embedded engine: hosts the stack programs without the Pulumi CLI, its plugins or an account. */
+import { dirname, extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  type Engine,
+  type EngineEvent,
+  type PreviewOptions,
+  type ProjectOptions,
+  StackError,
+  type StackOptions,
+  type StackResult,
+} from "../engine.ts";
+import { withPlanned } from "../planned.ts";
+import { resultOf } from "../result.ts";
+import type { Properties } from "../wire.ts";
+import { Deployment, ResourceFailure } from "./deployment.ts";
+import { Foreseen } from "./kubernetes/foreseen.ts";
+import { KubernetesProvider } from "./kubernetes/provider.ts";
+import { Monitor } from "./monitor.ts";
+import { Program } from "./program.ts";
+import type { Provider } from "./provider.ts";
+import { passphraseFrom, StateFile } from "./state/file.ts";
+import { takeLock } from "./state/lock.ts";
+import { emptyStackState, type MeshState, type StackState } from "./state/state.ts";
+import { TlsProvider } from "./tls/provider.ts";
+
+export interface EmbeddedOptions extends ProjectOptions {
+  /** The programs' entry. @default the stack programs of this package */
+  program?: string;
+  /** Where the state is kept. @default `.isthmus/state/<mesh>.json` beside the declaration */
+  stateFile?: string;
+  /** Encrypts the state. @default ISTHMUS_PASSPHRASE, else PULUMI_CONFIG_PASSPHRASE, else it is not encrypted */
+  passphrase?: string;
+}
+
+const PARALLEL = 16;
+
+type Mode = "up" | "preview" | "destroy" | "previewDestroy";
+
+export class EmbeddedEngine implements Engine {
+  readonly name = "embedded";
+  readonly #options: EmbeddedOptions;
+  readonly #project: string;
+  readonly #program: string;
+  readonly #file: StateFile;
+  readonly #encrypted: boolean;
+  readonly #foreseen = new Foreseen();
+  #held = 0;
+  #lock: Promise<() => Promise<void>> | undefined;
+  #state: Promise<MeshState> | undefined;
+
+  constructor(options: EmbeddedOptions) {
+    this.#options = options;
+    this.#project = options.project ?? "isthmus";
+    this.#program = options.program ?? stackPrograms();
+    const path =
+      options.stateFile ?? join(dirname(options.meshFile), ".isthmus", "state", `${options.mesh}.json`);
+    const passphrase = options.passphrase ?? passphraseFrom(process.env);
+    this.#encrypted = passphrase !== undefined;
+    this.#file = new StateFile(path, options.mesh, passphrase);
+  }
+
+  describe(): string {
+    const how = this.#encrypted ? "encrypted" : "not encrypted: set ISTHMUS_PASSPHRASE";
+    return `embedded engine (no Pulumi CLI needed); state in ${this.#file.path}, ${how}`;
+  }
+
+  async exclusively<T>(work: () => Promise<T>): Promise<T> {
+    this.#held++;
+    try {
+      this.#lock ??= takeLock(`${this.#file.path}.lock`);
+      await this.#lock;
+      // Read once the lock is ours, and then kept in memory: nobody else writes it.
+      this.#state ??= this.#file.read();
+      await this.#state;
+      return await work();
+    } finally {
+      this.#held--;
+      if (this.#held === 0) {
+        const lock = this.#lock;
+        this.#lock = undefined;
+        this.#state = undefined;
+        const release = await lock?.catch(() => undefined);
+        await release?.();
+      }
+    }
+  }
+
+  up(stack: string, options: StackOptions = {}): Promise<StackResult> {
+    return this.exclusively(() => this.#run("up", stack, options));
+  }
+
+  preview(stack: string, options: PreviewOptions = {}): Promise<StackResult> {
+    return this.#run("preview", stack, options);
+  }
+
+  destroy(stack: string, options: StackOptions = {}): Promise<StackResult> {
+    return this.exclusively(() => this.#run("destroy", stack, options));
+  }
+
+  previewDestroy(stack: string, options: StackOptions = {}): Promise<StackResult> {
+    return this.#run("previewDestroy", stack, options);
+  }
+
+  async outputs(stack: string): Promise<Properties | undefined> {
+    return (await this.#read()).stacks[stack]?.outputs;
+  }
+
+  async exists(stack: string): Promise<boolean> {
+    return (await this.#read()).stacks[stack] !== undefined;
+  }
+
+  async stacks(): Promise<string[]> {
+    return Object.keys((await this.#read()).stacks);
+  }
+
+  /** New ones for each run of a stack; what previews foresee they share. */
+  #providers(): Map<string, Provider> {
+    return new Map<string, Provider>([
+      ["kubernetes", new KubernetesProvider(this.#foreseen)],
+      ["tls", new TlsProvider()],
+    ]);
+  }
+
+  #read(): Promise<MeshState> {
+    return this.#state ?? this.#file.read();
+  }
+
+  async #run(mode: Mode, stack: string, options: PreviewOptions): Promise<StackResult> {
+    const mesh = await this.#read();
+    const preview = mode === "preview" || mode === "previewDestroy";
+    const state: StackState = mesh.stacks[stack] ?? emptyStackState();
+    if (mode === "up") mesh.stacks[stack] = state;
+    const events: EngineEvent[] = [];
+    const controller = new AbortController();
+    const signal =
+      options.signal === undefined ? controller.signal : AbortSignal.any([controller.signal, options.signal]);
+    const deployment = new Deployment({
+      stack,
+      project: this.#project,
+      state,
+      save: () => this.#file.write(mesh),
+      preview,
+      providers: this.#providers(),
+      reference: async (name) => {
+        const planned = options.planned?.get(name);
+        return planned === null ? undefined : (planned ?? mesh.stacks[name]?.outputs);
+      },
+      emit: (event) => {
+        events.push(event);
+        options.onEvent?.(event);
+      },
+      parallel: options.parallel ?? PARALLEL,
+      signal,
+    });
+    const result = () => resultOf(stack, events, deployment.outputs);
+    try {
+      if (mode === "up" || mode === "preview") await this.#runProgram(deployment, stack, options, events);
+      await deployment.prune();
+    } catch (error) {
+      if (!preview) await this.#file.write(mesh);
+      const urn = error instanceof ResourceFailure ? error.urn : undefined;
+      throw new StackError((error as Error).message, result(), urn);
+    }
+    if (mode === "destroy") {
+      delete mesh.stacks[stack];
+      await (Object.keys(mesh.stacks).length === 0 ? this.#file.remove() : this.#file.write(mesh));
+    }
+    return result();
+  }
+
+  /** Returns when the program has ended well and nothing is under way. @throws Error */
+  async #runProgram(
+    deployment: Deployment,
+    stack: string,
+    options: PreviewOptions,
+    events: readonly EngineEvent[],
+  ): Promise<void> {
+    const monitor = await Monitor.start(deployment);
+    try {
+      await withPlanned(options.planned, async (variables) => {
+        const program = new Program({
+          program: this.#program,
+          directory: dirname(this.#options.meshFile),
+          project: this.#project,
+          stack,
+          config: { [`${this.#project}:mesh`]: this.#options.meshFile },
+          preview: deployment.isPreview,
+          monitor: monitor.address,
+          engine: monitor.address,
+          variables,
+          onLine: (line, isError) => deployment.log(isError ? "warning" : "info", line),
+        });
+        try {
+          const stopped = stopOf(options.signal);
+          const first = await Promise.race([program.ended, deployment.work.failed, stopped]);
+          await deployment.work.idle();
+          if (deployment.work.failure !== undefined) throw deployment.work.failure;
+          if (first === "stopped" || options.signal?.aborted === true) {
+            throw new Error("it was interrupted; what was done until then is kept");
+          }
+          const { code, signal } = await program.ended;
+          if (code !== 0) throw new Error(programError(events, code, signal));
+        } finally {
+          await program.end();
+        }
+      });
+    } finally {
+      await monitor.stop();
+    }
+  }
+}
+
+/** TypeScript in a checkout, JavaScript where the package is installed: whichever this file is. */
+function stackPrograms(): string {
+  return fileURLToPath(new URL(`../../index${extname(import.meta.url)}`, import.meta.url));
+}
+
+function stopOf(signal: AbortSignal | undefined): Promise<"stopped"> {
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) resolve("stopped");
+    signal?.addEventListener("abort", () => resolve("stopped"), { once: true });
+  });
+}
+
+function programError(
+  events: readonly EngineEvent[],
+  code: number | null,
+  signal: NodeJS.Signals | null,
+): string {
+  const said = events.flatMap((event) =>
+    event.event === "log" && event.severity === "error" ? [event.message.trim()] : [],
+  );
+  if (said.length > 0) return said.join("\n");
+  return `the program ended ${signal === null ? `with code ${code}` : `by ${signal}`} and did not say why`;
+}
