@@ -96,9 +96,8 @@ export function examine(remote: Service, link: Link, policy: MirrorPolicy): Mirr
   return skipped.length === 0 ? { ports } : { ports, note: `not mirrored: ${describePorts(skipped)}` };
 }
 
-/** Whether `examine` refused. */
-export function isRefusal(examined: Mirrorable | Refusal): examined is Refusal {
-  return "reason" in examined;
+export function isRefusal(result: object): result is Refusal {
+  return "reason" in result;
 }
 
 /**
@@ -131,6 +130,28 @@ export function desiredService(
       },
     },
     spec: { type: "ClusterIP", ports: ports.map(mirroredPort) },
+  };
+}
+
+/**
+ * A mirror whose service cannot be known now, as it must be: as it is, on the egress ports that are remembered for it, and
+ * with a spec that leads nowhere else.
+ */
+export function keptService(actual: Service, egressPorts: ReadonlyMap<number, number>): Service {
+  const { namespace, name, labels = {}, annotations = {} } = actual.metadata;
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: {
+      ...(namespace === undefined ? {} : { namespace }),
+      name,
+      labels,
+      annotations: {
+        ...annotations,
+        ...(egressPorts.size === 0 ? {} : { [EGRESS_PORTS_ANNOTATION]: formatEgressPorts(egressPorts) }),
+      },
+    },
+    spec: { type: "ClusterIP", ports: (actual.spec?.ports ?? []).map(mirroredPort) },
   };
 }
 

@@ -17,6 +17,11 @@ export function correctedService(actual: Service, desired: Service): Service | u
   };
 }
 
+/** Whether a mirror was made into something that the API server does not let be made into a mirror again. */
+export function mustBeRemade(actual: Service): boolean {
+  return actual.spec?.clusterIP === "None";
+}
+
 /** As `correctedService`. The type of a slice's addresses cannot change: `sliceName` gives each type a name of its own. */
 export function correctedSlice(actual: EndpointSlice, desired: EndpointSlice): EndpointSlice | undefined {
   const metadata = correctedMetadata(actual, desired);
@@ -70,9 +75,9 @@ function isPlainClusterIP(spec: ServiceSpec): boolean {
 
 function chosenByServer(spec: ServiceSpec): ServiceSpec {
   const { clusterIP, clusterIPs, ipFamilies, ipFamilyPolicy } = spec;
-  const hasAddress = clusterIP !== undefined && clusterIP !== "" && clusterIP !== "None";
   return {
-    ...(hasAddress ? { clusterIP, ...(clusterIPs ? { clusterIPs } : {}) } : {}),
+    ...(clusterIP ? { clusterIP } : {}),
+    ...(clusterIPs ? { clusterIPs } : {}),
     ...(ipFamilies ? { ipFamilies } : {}),
     ...(ipFamilyPolicy ? { ipFamilyPolicy } : {}),
   };

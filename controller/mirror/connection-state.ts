@@ -1,0 +1,90 @@
+import { LINK_REASON } from "../../contract/index.ts";
+import { CredentialsError } from "../kube/credentials.ts";
+import {
+  isForbidden,
+  isInvalid,
+  isUnauthorized,
+  isUnreachable,
+  KubeError,
+  UNREACHABLE_REASON,
+} from "../kube/errors.ts";
+import type { ConnectionState } from "./status.ts";
+
+/** The credentials are tried for the first time. */
+export const CONNECTING: ConnectionState = {
+  status: "Unknown",
+  reason: LINK_REASON.connecting,
+  message: "the target's API server is being asked for its exported services",
+};
+
+export const CONNECTED: ConnectionState = {
+  status: "True",
+  reason: LINK_REASON.connected,
+  message: "the target's API server answers, and its exported services are known",
+};
+
+/** What an error of the watch on a target means for its Link. Mirrors stay whatever it is. */
+export function failedState(error: unknown): ConnectionState {
+  const [reason, detail] = explain(error);
+  return { status: "False", reason, message: detail };
+}
+
+/** Credentials that are there but cannot be used. */
+export function badCredentials(secret: string, error: unknown): ConnectionState {
+  const detail = error instanceof CredentialsError ? error.message : String(error);
+  return {
+    status: "False",
+    reason: LINK_REASON.credentialsInvalid,
+    message: `Secret ${secret}: ${detail}`,
+  };
+}
+
+/** The Secret that a Link names is not there, or is none of credentials. */
+export function missingCredentials(secret: string, type: string): ConnectionState {
+  return {
+    status: "False",
+    reason: LINK_REASON.credentialsMissing,
+    message: `there is no Secret ${secret} of type ${type}; make it, or correct spec.clusterCredentialsSecret`,
+  };
+}
+
+/** Another Link mirrors this target already. */
+export function duplicateTarget(target: string, other: string): ConnectionState {
+  return {
+    status: "False",
+    reason: LINK_REASON.duplicateTarget,
+    message: `Link ${other} is older and mirrors cluster ${target} too; delete one of the two`,
+  };
+}
+
+function explain(error: unknown): [ConnectionState["reason"], string] {
+  if (isUnauthorized(error)) {
+    return [
+      LINK_REASON.unauthorized,
+      `the target refuses the credentials (${error.detail}): they have expired or were revoked; replace the Secret's kubeconfig`,
+    ];
+  }
+  if (isForbidden(error)) {
+    return [
+      LINK_REASON.forbidden,
+      `the credentials may not read the target's Services (${error.detail}); check the remote access in the target`,
+    ];
+  }
+  if (isInvalid(error)) {
+    return [LINK_REASON.invalidSpec, `the target takes exception to spec.selector: ${error.detail}`];
+  }
+  if (isUnreachable(error)) {
+    if (error.reason === UNREACHABLE_REASON.certificate) {
+      return [
+        LINK_REASON.tlsFailed,
+        `${error.detail}; check certificate-authority-data and server in the Secret's kubeconfig`,
+      ];
+    }
+    if (error.reason === UNREACHABLE_REASON.credentials)
+      return [LINK_REASON.credentialsInvalid, error.detail];
+    return [LINK_REASON.unreachable, `${error.detail}; mirrors stay as they are until it answers`];
+  }
+  if (error instanceof KubeError)
+    return [LINK_REASON.unreachable, `the target answers ${error.status}: ${error.detail}`];
+  return [LINK_REASON.unreachable, error instanceof Error ? error.message : String(error)];
+}

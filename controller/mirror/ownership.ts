@@ -1,0 +1,33 @@
+import {
+  LINK_LABEL,
+  type Link,
+  linkLabelValue,
+  MANAGED_BY_LABEL,
+  MANAGER,
+  SERVICE_NAME_LABEL,
+} from "../../contract/index.ts";
+import type { EndpointSlice, KubeObject } from "../kube/objects.ts";
+
+/** Selects all that any Link of any Isthmus in the cluster has made. */
+export const OURS_SELECTOR = `${MANAGED_BY_LABEL}=${MANAGER},${LINK_LABEL}`;
+
+/** Whether an object was made for a Link: only such objects may be changed or deleted. */
+export function isMadeFor(object: KubeObject, link: Link): boolean {
+  return linkLabelOf(object) === linkLabelValue(link.metadata);
+}
+
+/** The value of `isthmus.dev/link` on what we made; `undefined` on what we did not. */
+export function linkLabelOf(object: KubeObject): string | undefined {
+  const { labels } = object.metadata;
+  return labels?.[MANAGED_BY_LABEL] === MANAGER ? labels[LINK_LABEL] : undefined;
+}
+
+/**
+ * Keys of the mirrors that a slice could belong to: what its label says and what its owner says, since either can have
+ * been edited.
+ */
+export function mirrorsOfSlice(slice: EndpointSlice): string[] {
+  const { namespace = "", labels, ownerReferences = [] } = slice.metadata;
+  const names = [labels?.[SERVICE_NAME_LABEL], ...ownerReferences.map(({ name }) => name)];
+  return [...new Set(names)].filter((name) => name !== undefined).map((name) => `${namespace}/${name}`);
+}

@@ -1,0 +1,152 @@
+import {
+  COMPONENT,
+  COMPONENT_LABEL,
+  CREDENTIALS_SECRET_TYPE,
+  type Link,
+  linkLabelValue,
+} from "../../contract/index.ts";
+import type { KubeClient } from "../kube/client.ts";
+import type { Clock } from "../kube/clock.ts";
+import type { Log } from "../kube/log.ts";
+import type { EndpointSlice, KubeObject, Namespace, Pod, Secret, Service } from "../kube/objects.ts";
+import { Reflector, type ReflectorState } from "../kube/reflector.ts";
+import {
+  ENDPOINT_SLICES,
+  LINKS,
+  NAMESPACES,
+  PODS,
+  type Resource,
+  SECRETS,
+  SERVICES,
+} from "../kube/resource.ts";
+import { Store } from "../kube/store.ts";
+import { linkLabelOf, mirrorsOfSlice, OURS_SELECTOR } from "./ownership.ts";
+
+/** Names of the indices of the stores. */
+export const BY_LINK = "link";
+export const BY_MIRROR = "mirror";
+export const BY_TARGET = "target";
+
+export interface SourceOptions {
+  client: KubeClient;
+  /** Where the Links, their Secrets and the egress pods are. */
+  namespace: string;
+  clock: Clock;
+  random: () => number;
+  log: Log;
+}
+
+/**
+ * What this controller knows of its own cluster: Links and their credentials, the mirrors and slices made so far, the
+ * names of all namespaces, and the egress pods. Other people's Services are not watched: a cluster may have many.
+ */
+export class SourceCluster {
+  readonly links = new Store<Link>()
+    .index(BY_TARGET, (link) => [link.spec.targetClusterName])
+    .index(BY_LINK, (link) => [linkLabelValue(link.metadata)]);
+  readonly secrets = new Store<Secret>();
+  readonly services = new Store<Service>().index(BY_LINK, byLink);
+  readonly slices = new Store<EndpointSlice>().index(BY_LINK, byLink).index(BY_MIRROR, mirrorsOfSlice);
+  readonly namespaces = new Store<Namespace>();
+  readonly pods = new Store<Pod>();
+  readonly #reflectors: Pick<Reflector<KubeObject>, "run" | "synced" | "state">[] = [];
+
+  constructor(options: SourceOptions) {
+    const { namespace } = options;
+    const watch = <T extends KubeObject>(
+      resource: Resource<T>,
+      sink: Store<T>,
+      selection: { namespace?: string; labelSelector?: string; fieldSelector?: string },
+      transform?: (object: T) => T,
+    ) => {
+      const { client, clock, random, log } = options;
+      const reflector = new Reflector<T>({
+        ...selection,
+        ...(transform === undefined ? {} : { transform }),
+        client,
+        resource,
+        sink,
+        clock,
+        random,
+        log,
+      });
+      this.#reflectors.push(reflector);
+    };
+    watch(LINKS, this.links, { namespace });
+    watch(SECRETS, this.secrets, { namespace, fieldSelector: `type=${CREDENTIALS_SECRET_TYPE}` });
+    watch(SERVICES, this.services, { labelSelector: OURS_SELECTOR });
+    watch(ENDPOINT_SLICES, this.slices, { labelSelector: OURS_SELECTOR });
+    watch(NAMESPACES, this.namespaces, {}, withoutMetadata);
+    watch(
+      PODS,
+      this.pods,
+      { namespace, labelSelector: `${COMPONENT_LABEL}=${COMPONENT.egress}` },
+      withoutSpec,
+    );
+  }
+
+  /** Watch until `signal` is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#reflectors.map((reflector) => reflector.run(signal)));
+  }
+
+  /** Resolves when all of it was listed completely. */
+  async synced(): Promise<void> {
+    await Promise.all(this.#reflectors.map((reflector) => reflector.synced));
+  }
+
+  /** Of what no complete list was had yet, or why not. */
+  waitingFor(): string[] {
+    return this.#reflectors
+      .map((reflector) => reflector.state())
+      .filter(({ synced }) => !synced)
+      .map(({ resource, lastError }) => (lastError === undefined ? resource : `${resource}: ${lastError}`));
+  }
+
+  /** For `/state`. */
+  state(): ReflectorState[] {
+    return this.#reflectors.map((reflector) => reflector.state());
+  }
+
+  /** Whether objects can be made in a namespace: one that is being deleted takes none. */
+  hasNamespace(name: string): boolean {
+    const namespace = this.namespaces.get(name);
+    return namespace !== undefined && namespace.metadata.deletionTimestamp === undefined;
+  }
+
+  /** The mirrors made for a Link. */
+  mirrorsOf(link: { namespace: string; name: string }): Service[] {
+    return this.services.by(BY_LINK, linkLabelValue(link));
+  }
+
+  /** The slices made for a Link. */
+  slicesOf(link: { namespace: string; name: string }): EndpointSlice[] {
+    return this.slices.by(BY_LINK, linkLabelValue(link));
+  }
+}
+
+function byLink(object: KubeObject): string[] {
+  const label = linkLabelOf(object);
+  return label === undefined ? [] : [label];
+}
+
+function withoutMetadata(namespace: Namespace): Namespace {
+  const { labels: _, annotations: __, ...metadata } = namespace.metadata;
+  return { ...namespace, metadata };
+}
+
+function withoutSpec(pod: Pod): Pod {
+  const { podIP, podIPs, conditions, phase } = pod.status ?? {};
+  return {
+    apiVersion: pod.apiVersion,
+    kind: pod.kind,
+    metadata: pod.metadata,
+    spec: { ...(pod.spec?.readinessGates && { readinessGates: pod.spec.readinessGates }) },
+    status: {
+      ...(phase && { phase }),
+      ...(podIP && { podIP }),
+      ...(podIPs && { podIPs }),
+      ...(conditions && { conditions }),
+    },
+  };
+}

@@ -1,0 +1,190 @@
+import { isDnsLabel, type Link, type LinkServiceStatus, mirrorName } from "../../contract/index.ts";
+import { KubeClient } from "../kube/client.ts";
+import type { Clock } from "../kube/clock.ts";
+import type { Credentials } from "../kube/credentials.ts";
+import type { Log } from "../kube/log.ts";
+import type { Service, ServiceSpec } from "../kube/objects.ts";
+import { Reflector, type ReflectorState, type Sink } from "../kube/reflector.ts";
+import { SERVICES } from "../kube/resource.ts";
+import { Store } from "../kube/store.ts";
+import { CONNECTED, CONNECTING, failedState } from "./connection-state.ts";
+import { gatewaySelector, matchesSelector, selectorQuery } from "./selector.ts";
+import type { ConnectionState } from "./status.ts";
+
+/** Index of a target's services by the key of their mirror. */
+export const BY_MIRROR = "mirror";
+/** Index of a target's services by namespace. */
+export const BY_NAMESPACE = "namespace";
+
+export interface TargetOptions {
+  clock: Clock;
+  random: () => number;
+  log: Log;
+  /** The connection's state changed, or the first complete list came. */
+  onState: () => void;
+}
+
+/** A way to reach the target, told from others by its fingerprint. */
+export interface Access {
+  credentials: Credentials;
+  fingerprint: string;
+}
+
+/**
+ * One Link's target: its exported services as last known, what became of each, and the connection they come by. What is
+ * known outlives the connection: other credentials, another selector or a target that comes back start a new list, and
+ * only when that is complete do services vanish that it lacks.
+ */
+export class Target {
+  readonly link: { namespace: string; name: string };
+  readonly cluster: string;
+  readonly services: Store<Service>;
+  /** By the key of the exported service. */
+  readonly outcomes = new Map<string, LinkServiceStatus>();
+  readonly #options: TargetOptions;
+  #connection: Connection | undefined;
+  #state: ConnectionState = CONNECTING;
+  #listed = false;
+
+  constructor(link: Link, options: TargetOptions) {
+    this.link = { namespace: link.metadata.namespace, name: link.metadata.name };
+    this.cluster = link.spec.targetClusterName;
+    this.#options = options;
+    this.services = new Store<Service>()
+      .index(BY_MIRROR, (service) => [mirrorKey(service, this.cluster)])
+      .index(BY_NAMESPACE, (service) => [service.metadata.namespace ?? ""]);
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  /** Whether a complete list of the exported services came in this process: before, nothing may be deleted. */
+  get listed(): boolean {
+    return this.#listed;
+  }
+
+  /** Exported services whose turn has not come yet. */
+  get pending(): number {
+    return this.services.keys().filter((key) => !this.outcomes.has(key)).length;
+  }
+
+  /** For `/state`. */
+  watchState(): ReflectorState | undefined {
+    return this.#connection?.reflector.state();
+  }
+
+  /** Watch the services that the Link selects, by this access. Nothing happens where that is being done already. */
+  connect(link: Link, access: Access): void {
+    const selector = gatewaySelector(link.spec);
+    const query = selectorQuery(selector);
+    const fingerprint = `${access.fingerprint} ${query}`;
+    if (this.#connection?.fingerprint === fingerprint) return;
+    this.#close();
+    const { clock, random } = this.#options;
+    const log = this.#options.log.child({ link: link.metadata.name, cluster: this.cluster });
+    const client = new KubeClient({ cluster: this.cluster, credentials: access.credentials, connections: 2 });
+    const reflector = new Reflector<Service>({
+      client,
+      resource: SERVICES,
+      labelSelector: query,
+      sink: this.#sink((service) => matchesSelector(selector, service.metadata.labels)),
+      transform: trimmed,
+      clock,
+      random,
+      log,
+    });
+    const stop = new AbortController();
+    const connection = { fingerprint, client, reflector, stop };
+    this.#connection = connection;
+    this.#become(CONNECTING);
+    reflector.onStateChange(() => {
+      if (this.#connection === connection) this.#follow(reflector);
+    });
+    void reflector.run(stop.signal).then(() => client.close());
+  }
+
+  /** Stop watching; what is known stays. */
+  disconnect(state: ConnectionState): void {
+    this.#close();
+    this.#become(state);
+  }
+
+  /** Stop watching, for good. */
+  stop(): void {
+    this.#close();
+  }
+
+  #follow(reflector: Reflector<Service>): void {
+    if (reflector.error !== undefined) this.#become(failedState(reflector.error));
+    else if (reflector.isSynced) {
+      this.#listed = true;
+      this.#become(CONNECTED);
+    }
+  }
+
+  #become(state: ConnectionState): void {
+    this.#state = state;
+    this.#options.onState();
+  }
+
+  #close(): void {
+    this.#connection?.stop.abort(new Error(`the connection to cluster ${this.cluster} is no longer wanted`));
+    this.#connection = undefined;
+  }
+
+  /** A target is not trusted: what it was not asked for, or cannot be an API server's word, goes no further. */
+  #sink(selected: (service: Service) => boolean): Sink<Service> {
+    const wanted = (service: Service) => hasValidName(service) && selected(service);
+    return {
+      apply: (service) => {
+        if (wanted(service)) this.services.apply(service);
+        else if (hasValidName(service)) this.services.delete(service);
+      },
+      delete: (service) => {
+        if (hasValidName(service)) this.services.delete(service);
+      },
+      reset: (services) => this.services.reset(services.filter(wanted)),
+    };
+  }
+}
+
+interface Connection {
+  fingerprint: string;
+  client: KubeClient;
+  reflector: Reflector<Service>;
+  stop: AbortController;
+}
+
+/** Where the mirror of a service of a cluster is: `namespace/name`. */
+export function mirrorKey(service: Service, cluster: string): string {
+  return `${service.metadata.namespace}/${mirrorName(service.metadata.name, cluster)}`;
+}
+
+function hasValidName(service: Service): boolean {
+  return isDnsLabel(service.metadata.name) && isDnsLabel(service.metadata.namespace ?? "");
+}
+
+/** Only what a mirror is made from: with many services the rest is most of the memory. */
+function trimmed(service: Service): Service {
+  const { namespace, name, uid, resourceVersion, labels, annotations } = service.metadata;
+  const { type, clusterIP, ports } = service.spec ?? {};
+  const spec: ServiceSpec = {
+    ...(type && { type }),
+    ...(clusterIP && { clusterIP }),
+    ...(ports && { ports }),
+  };
+  return {
+    apiVersion: service.apiVersion,
+    kind: service.kind,
+    metadata: {
+      name,
+      ...(namespace && { namespace }),
+      ...(uid && { uid }),
+      ...(resourceVersion && { resourceVersion }),
+      ...(labels && { labels }),
+      ...(annotations && { annotations }),
+    },
+    spec,
+  };
+}
