@@ -30,7 +30,7 @@ export type EngineEvent =
   /** What the program, a provider or an API server says, without any secret in it. */
   | { event: "log"; stack: string; severity: LogSeverity; message: string; urn?: string };
 
-export type LogSeverity = "debug" | "info" | "warning" | "error";
+export type LogSeverity = "info" | "warning" | "error";
 
 export type ChangeCounts = Record<Operation, number>;
 

@@ -17,7 +17,8 @@ import { readRegistration } from "./registration.ts";
 const MESSAGE_BYTES = 400 * 1024 * 1024;
 /** The function behind `pulumi.StackReference`'s plain form: the only one that needs no provider. */
 const READ_STACK_OUTPUTS = "pulumi:pulumi:readStackOutputs";
-const SEVERITIES: LogSeverity[] = ["debug", "info", "warning", "error"];
+/** By the protocol's number. What the SDK says about itself (0, debug) is left out. */
+const SEVERITIES: (LogSeverity | undefined)[] = [undefined, "info", "warning", "error"];
 
 type Handler<Request, Response> = (request: Request) => Response | Promise<Response>;
 
@@ -114,7 +115,8 @@ function engineHandlers(deployment: Deployment): grpc.UntypedServiceImplementati
   let root = "";
   return {
     log: unary((request: engineMessages.LogRequest) => {
-      deployment.log(SEVERITIES[request.getSeverity()] ?? "info", request.getMessage(), request.getUrn());
+      const severity = SEVERITIES[request.getSeverity()];
+      if (severity !== undefined) deployment.log(severity, request.getMessage(), request.getUrn());
       return new empty.Empty();
     }),
     getRootResource: unary(() => new engineProto.GetRootResourceResponse().setUrn(root)),

@@ -1,4 +1,6 @@
 /** Certificates and requests, from the same arguments that the tls package's resources take. */
+// The certificate library refuses to load without it.
+import "reflect-metadata";
 import { randomBytes, type webcrypto } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { isObject, type Properties, type Value } from "../../wire.ts";
