@@ -45,6 +45,11 @@ export async function listClusters(): Promise<string[]> {
   return (await chooseDriver(checkoutRoot)).list();
 }
 
+/** How this machine has clusters: see docs/local-clusters.md. */
+export async function driverName(): Promise<Driver["name"]> {
+  return (await chooseDriver(checkoutRoot)).name;
+}
+
 /** What there is of this checkout's clusters. */
 export async function statusOfClusters(): Promise<ClusterStatus[]> {
   const driver = await chooseDriver(checkoutRoot);
@@ -66,7 +71,7 @@ export async function startApiServer(name: string): Promise<void> {
   await (await driverWith(name)).startApiServer(name);
 }
 
-/** Path of a kubectl that suits these clusters. */
+/** Path of a kubectl that suits these clusters. Where it is built with them, it exists once a cluster was started. */
 export async function kubectlPath(): Promise<string> {
   return (await chooseDriver(checkoutRoot)).kubectl();
 }

@@ -41,6 +41,6 @@ export interface Driver {
   stopApiServer(name: string): Promise<void>;
   /** Start it again, and wait until it is ready. */
   startApiServer(name: string): Promise<void>;
-  /** Path of a kubectl that suits these clusters. */
+  /** Path of a kubectl that suits these clusters. With netns it exists once a cluster was started. */
   kubectl(): Promise<string>;
 }

@@ -1,6 +1,7 @@
 export {
   clustersDown,
   clustersUp,
+  driverName,
   kubeconfigPath,
   kubectlPath,
   listClusters,

@@ -6,7 +6,7 @@ import { ApiClient } from "./api.ts";
 import { ensureCgroup, removeCgroup } from "./cgroups.ts";
 import { checkoutId, clusterDirectory, clusterId, clusterKubeconfig } from "./checkout.ts";
 import { type ClusterRecord, readRecord, writeRecord } from "./cluster-files.ts";
-import { containerd, hasImage, importImage, PAUSE_IMAGE } from "./containerd.ts";
+import { containerd, importImage } from "./containerd.ts";
 import { apiDaemons, apiServer, controllerDaemons } from "./control-plane.ts";
 import { applyDnsService, coredns, writeDnsConfiguration } from "./dns.ts";
 import type { ClusterStatus } from "./driver.ts";
@@ -158,8 +158,7 @@ export class NetnsCluster {
     const api = await ApiClient.connect(this.kubeconfig);
     await ensureCgroup(this.#cgroup);
     await waitForContainerd(this.#starting(sandbox, [containerd()]));
-    if (!(await hasImage(sandbox, PAUSE_IMAGE)))
-      await importImage(sandbox, this.directory, await pauseArchive());
+    await importImage(sandbox, this.directory, await pauseArchive());
     await applyDnsService(api, record.address);
 
     const daemons = [...nodeDaemons(this.#nodeOptions(record)), coredns(buildKey())];

@@ -1,0 +1,27 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { build } from "esbuild";
+
+const root = join(import.meta.dirname, "../..");
+
+/** Bundle the controller with all it imports. @returns the path of the bundle, `dist/isthmus-controller.mjs`. */
+export async function buildController(): Promise<string> {
+  const outfile = join(root, "dist", "isthmus-controller.mjs");
+  await mkdir(join(root, "dist"), { recursive: true });
+  await build({
+    absWorkingDir: root,
+    entryPoints: ["controller/main.ts"],
+    outfile,
+    bundle: true,
+    platform: "node",
+    target: "node22",
+    format: "esm",
+    // Packages that are not ES modules call `require`, which a module has only if it makes one.
+    banner: {
+      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+    },
+    legalComments: "eof",
+    logLevel: "warning",
+  });
+  return outfile;
+}
