@@ -1,0 +1,157 @@
+import type { Clock } from "../kube/clock.ts";
+import type { Log } from "../kube/log.ts";
+import type { GatewayFiles } from "./files.ts";
+import { configDigest } from "./haproxy/config.ts";
+import { type HaproxyMaster, ReloadError } from "./haproxy/master.ts";
+import type { HaproxyRuntime } from "./haproxy/runtime.ts";
+import { HaproxyUnreachableError } from "./haproxy/socket.ts";
+import type { Material } from "./material.ts";
+import { type DesiredMap, type Picture, renderMap } from "./picture.ts";
+import { readIfThere, writeAtomically } from "./write.ts";
+
+/** What an application came to; counted by the metrics. */
+export interface Applied {
+  /** A configuration made of a picture is in force: this one, or one before it. */
+  inForce: boolean;
+  reloaded: boolean;
+  /** Why the configuration in force is not the desired one. */
+  refused?: ReloadError;
+  /** Entries of maps that were added, changed or removed without a reload. */
+  changes: number;
+  certificateReplaced: boolean;
+  trustReplaced: boolean;
+}
+
+export interface ApplierOptions {
+  files: GatewayFiles;
+  runtime: HaproxyRuntime;
+  master: HaproxyMaster;
+  /** Called before a reload: the old worker's counters are about to be gone. */
+  beforeReload?: () => Promise<void>;
+  clock: Clock;
+  log: Log;
+}
+
+/** A configuration that HAProxy refused is tried again no sooner than this. */
+const REFUSED_AGAIN_MS = 60_000;
+/** How long the worker of a reload may take to answer in the place of the one before. */
+const TAKE_OVER_MS = 10_000;
+
+/**
+ * Makes a running HAProxy do what a picture says. Files first, then the running process: what it forgets in a reload or a
+ * restart it finds again on disk.
+ */
+export class Applier {
+  readonly #options: ApplierOptions;
+  #wasInForce = false;
+  #refused: { digest: string; at: number; error: ReloadError } | undefined;
+
+  constructor(options: ApplierOptions) {
+    this.#options = options;
+  }
+
+  /** @throws HaproxyUnreachableError while there is no HAProxy; HaproxyCommandError when it refuses a command */
+  async apply(picture: Picture, material: Material, serving: boolean): Promise<Applied> {
+    const { files, runtime } = this.#options;
+    await writeMaterial(files, material);
+    for (const { file, entries } of picture.maps) await writeAtomically(file, renderMap(entries));
+
+    const certificateReplaced = await runtime.syncCertificate(files.certificate, material.certificatePem);
+    const trustReplaced = await runtime.syncTrust(files.trust, material.trustPem);
+    let changes = await this.#syncMaps(picture.maps);
+    await this.#revoke(picture);
+
+    const outcome = await this.#ensureConfig(picture.config);
+    if (outcome.reloaded) changes += await this.#syncMaps(picture.maps);
+    if (outcome.refused === undefined) this.#wasInForce = true;
+    await this.#setStatus(serving && this.#wasInForce);
+    return { ...outcome, inForce: this.#wasInForce, changes, certificateReplaced, trustReplaced };
+  }
+
+  /** What `/ready` of HAProxy answers: never 200 before the first picture is in force. */
+  async #setStatus(ready: boolean): Promise<void> {
+    const { files, runtime } = this.#options;
+    const entries = new Map(ready ? [["ready", "true"]] : []);
+    await writeAtomically(files.status, renderMap(entries));
+    await runtime.syncMap(files.status, entries);
+  }
+
+  /** Entries whose backend the worker does not have yet are kept out until the reload that brings it. */
+  async #syncMaps(maps: readonly DesiredMap[]): Promise<number> {
+    const { runtime } = this.#options;
+    const backends = await runtime.backends();
+    let changes = 0;
+    for (const { file, entries, backend } of maps) {
+      const usable = backend
+        ? new Map([...entries].filter(([, value]) => backends.has(backend(value))))
+        : entries;
+      const { added, changed, removed } = await runtime.syncMap(file, usable);
+      changes += added + changed + removed;
+    }
+    return changes;
+  }
+
+  /** Workers from before a reload may carry connections of a caller that is let in no longer, too. */
+  async #revoke(picture: Picture): Promise<void> {
+    const { runtime, master, log } = this.#options;
+    if (picture.revoke === undefined) return;
+    for (const command of picture.revoke(await runtime.backends())) {
+      log.info("telling every HAProxy worker", { command });
+      await master.tellWorkers(command);
+    }
+  }
+
+  async #ensureConfig(config: string): Promise<{ reloaded: boolean; refused?: ReloadError }> {
+    const { files, runtime, master, clock, log, beforeReload } = this.#options;
+    const digest = configDigest(config)!;
+    const inForce = await runtime.digest();
+    if (digest === inForce) {
+      this.#refused = undefined;
+      return { reloaded: false };
+    }
+    if (this.#refused?.digest === digest && clock.monotonic() - this.#refused.at < REFUSED_AGAIN_MS) {
+      return { reloaded: false, refused: this.#refused.error };
+    }
+    const before = await readIfThere(files.config);
+    await beforeReload?.();
+    await writeAtomically(files.servers, await runtime.servers());
+    await writeAtomically(files.config, config);
+    try {
+      await master.reload();
+      await this.#waitFor(digest);
+    } catch (error) {
+      if (!(error instanceof ReloadError)) throw error;
+      // Should HAProxy be started anew, it must find a configuration that it takes.
+      if (before !== undefined && configDigest(before) === inForce)
+        await writeAtomically(files.config, before);
+      this.#refused = { digest, at: clock.monotonic(), error };
+      return { reloaded: false, refused: error };
+    }
+    this.#refused = undefined;
+    log.info("HAProxy runs a new configuration", { digest, before: inForce });
+    return { reloaded: true };
+  }
+
+  /** Until the new worker is the one that answers. */
+  async #waitFor(digest: string): Promise<void> {
+    const { runtime, clock } = this.#options;
+    const deadline = clock.monotonic() + TAKE_OVER_MS;
+    for (;;) {
+      try {
+        if ((await runtime.digest()) === digest) return;
+      } catch (error) {
+        if (!(error instanceof HaproxyUnreachableError)) throw error;
+      }
+      if (clock.monotonic() >= deadline) {
+        throw new ReloadError(`HAProxy's new worker did not answer within ${TAKE_OVER_MS} ms`);
+      }
+      await clock.sleep(20);
+    }
+  }
+}
+
+/** Write the certificate and the bundle where HAProxy loads them. */
+export async function writeMaterial(files: GatewayFiles, material: Material): Promise<void> {
+  await writeAtomically(files.certificate, material.certificatePem);
+  await writeAtomically(files.trust, material.trustPem);
+}

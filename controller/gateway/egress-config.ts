@@ -1,0 +1,151 @@
+import { isIP } from "node:net";
+import {
+  bindAddress,
+  type CommonSettings,
+  defaultsSection,
+  globalSection,
+  LOG_COMMON,
+  probeFrontend,
+  renderConfig,
+  type Section,
+} from "./haproxy/config.ts";
+
+/** What an egress must know of a Link to reach its target's gateway. */
+export interface LinkTarget {
+  /** `linkLabelValue` of the Link. */
+  link: string;
+  /** IP addresses or host names. */
+  addresses: readonly string[];
+  port: number;
+  identity: string;
+  /** Health checks of each address. */
+  check: { periodMs: number; timeoutMs: number; failures: number };
+}
+
+export interface EgressSettings extends CommonSettings {
+  /** The ports bound for mirrors. */
+  ports: { first: number; last: number };
+  links: readonly LinkTarget[];
+}
+
+/** Addresses that one host name may stand for at a time. */
+const ADDRESSES_A_NAME = 4;
+
+export function linkBackend(link: string): string {
+  return `link_${link}`;
+}
+
+/** The link of a backend's name; undefined for other backends. */
+export function backendLink(backend: string): string | undefined {
+  return backend.startsWith("link_") ? backend.slice("link_".length) : undefined;
+}
+
+/** `haproxy.cfg` of an egress. It changes only when a Link does: which port means what stands in the map. */
+export function egressConfig(settings: EgressSettings): string {
+  const links = [...settings.links].sort((a, b) => (a.link < b.link ? -1 : 1));
+  const named = links.some(({ addresses }) => addresses.some((address) => isIP(address) === 0));
+  return renderConfig([
+    globalSection(settings),
+    defaultsSection(),
+    ...(named ? [resolvers()] : []),
+    frontend(settings),
+    ...links.map((link) => backend(link, settings)),
+    probeFrontend(settings),
+  ]);
+}
+
+function frontend(settings: EgressSettings): Section {
+  const { files, ports } = settings;
+  const lines = [
+    `bind ${bindAddress(settings, `${ports.first}-${ports.last}`)}`,
+    // A mirror's port is known to kube-proxy and to the agent at the same time: whoever calls first waits for the other.
+    "tcp-request inspect-delay 1s",
+    `tcp-request content set-var(sess.route) dst_port,map(${files.routes})`,
+    "tcp-request content set-var(sess.backend) var(sess.route),field(1,/)",
+    "tcp-request content set-var(sess.sni) var(sess.route),field(2,/)",
+    "tcp-request content accept if { var(sess.route) -m found }",
+    "tcp-request content reject if WAIT_END",
+    "use_backend %[var(sess.backend)]",
+  ];
+  return { heading: "frontend egress", lines: settings.accessLog ? [...lines, ...logLines()] : lines };
+}
+
+function backend({ link, addresses, port, identity, check }: LinkTarget, { files }: EgressSettings): Section {
+  const server = [
+    "ssl",
+    `crt ${files.certificate}`,
+    `ca-file ${files.trust}`,
+    // The certificate must bear the name that is asked for (and the identity, were none asked for).
+    "verify required",
+    "sni var(sess.sni)",
+    `verifyhost ${identity}`,
+    "check",
+    `check-sni ${identity}`,
+    `inter ${check.periodMs}ms fall ${check.failures} rise 1`,
+    // A peer that does not acknowledge for so long is gone, and so is the connection.
+    "tcp-ut 30s",
+  ].join(" ");
+  return {
+    heading: `backend ${linkBackend(link)}`,
+    lines: [
+      "balance leastconn",
+      // A new worker takes its servers for up until a check says otherwise: try another one at once.
+      "retries 3",
+      "option redispatch 1",
+      "load-server-state-from-file global",
+      // Asked through the very door that calls use: it tells that this cluster is let in, not just that a port is open.
+      "option httpchk",
+      `http-check send meth GET uri /ready ver HTTP/1.1 hdr Host ${identity} hdr Connection close`,
+      "http-check expect status 200",
+      `timeout check ${check.timeoutMs}ms`,
+      `default-server ${server}`,
+      ...[...addresses].sort().map((address, index) => serverLine(address, port, index + 1)),
+    ],
+  };
+}
+
+function serverLine(address: string, port: number, number: number): string {
+  switch (isIP(address)) {
+    case 4:
+      return `server gateway${number} ${address}:${port}`;
+    case 6:
+      return `server gateway${number} [${address}]:${port}`;
+    default:
+      return (
+        `server-template gateway${number}- ${ADDRESSES_A_NAME} ${address}:${port}` +
+        " resolvers cluster init-addr last,libc,none"
+      );
+  }
+}
+
+/** Host names are followed while HAProxy runs; when the name server is gone, what was known last stays in use. */
+function resolvers(): Section {
+  return {
+    heading: "resolvers cluster",
+    lines: [
+      "parse-resolv-conf",
+      "accepted_payload_size 8192",
+      "hold valid 10s",
+      "hold nx 30s",
+      "hold obsolete 30s",
+      "hold other 24h",
+      "hold refused 24h",
+      "hold timeout 24h",
+    ],
+  };
+}
+
+function logLines(): string[] {
+  const call = [
+    '"t":%Ts.%ms',
+    '"gateway":"egress"',
+    '"link":"%[var(sess.backend),bytes(5)]"',
+    '"identity":"%[ssl_s_s_dn(cn),json(utf8s)]"',
+    '"sni":"%[var(sess.sni)]"',
+    '"route":"%[var(sess.route),field(3,/,0)]"',
+    '"port":%[dst_port]',
+    '"to":"%si:%sp"',
+    LOG_COMMON,
+  ];
+  return ["log stdout format raw local0 info", `log-format '{${call.join(",")}}'`];
+}

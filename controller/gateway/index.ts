@@ -1,0 +1,2 @@
+export type { GatewayOptions } from "./options.ts";
+export { runGateway } from "./run.ts";

@@ -1,0 +1,161 @@
+import { watch } from "node:fs";
+import { dirname } from "node:path";
+import { Registry } from "prom-client";
+import { isDnsName } from "../../contract/index.ts";
+import { AdminServer } from "../kube/admin.ts";
+import type { KubeClient } from "../kube/client.ts";
+import { Initialized } from "../kube/initialized.ts";
+import { GatewayAgent } from "./agent.ts";
+import { Applier } from "./apply.ts";
+import { drain } from "./drain.ts";
+import { gatewayFiles } from "./files.ts";
+import { writeFirstConfiguration } from "./first-configuration.ts";
+import { HaproxyMaster } from "./haproxy/master.ts";
+import { HaproxyRuntime } from "./haproxy/runtime.ts";
+import { readMaterial } from "./material.ts";
+import { GatewayMetrics } from "./metrics.ts";
+import { type GatewayOptions, type ResolvedGatewayOptions, resolveOptions } from "./options.ts";
+import { egressSettings, ingressSettings } from "./settings.ts";
+import { type WatchOptions, watchForEgress, watchForIngress, watchOwnSlices } from "./watches.ts";
+
+/** How often what HAProxy counts is taken over into the metrics. */
+const OBSERVE_MS = 5_000;
+
+/**
+ * The role `gateway`: keeps the HAProxy beside it doing what this cluster's objects say, until `signal` is aborted. With
+ * `init` it writes a configuration that starts, and returns.
+ *
+ * @throws Error when an option cannot be, when the admin port is taken, and with `init` when the certificate is not sound
+ */
+export async function runGateway(options: GatewayOptions, signal: AbortSignal): Promise<void> {
+  const resolved = resolveOptions(options);
+  if (!isDnsName(resolved.identity))
+    throw new Error(`--identity ${JSON.stringify(resolved.identity)} is no DNS name`);
+  if (resolved.init) return writeFirstConfiguration(resolved);
+  if (options.client === undefined)
+    throw new Error("the gateway's agent needs access to its cluster's API server");
+  await runAgent(resolved, options.client, signal);
+}
+
+async function runAgent(
+  options: ResolvedGatewayOptions,
+  client: KubeClient,
+  signal: AbortSignal,
+): Promise<void> {
+  const { direction, clock, log } = options;
+  const files = gatewayFiles(options.haproxyDirectory);
+  const runtime = new HaproxyRuntime(files.runtimeSocket);
+  const master = new HaproxyMaster(files.masterSocket, { clock });
+  const registry = new Registry();
+  const metrics = new GatewayMetrics(registry, direction);
+  const observe = async () => metrics.observe(await runtime.stat());
+
+  const watchOptions: WatchOptions = {
+    client,
+    namespace: options.namespace,
+    changed: () => agent.changed(),
+    clock,
+    log,
+  };
+  const watches =
+    direction === "ingress"
+      ? watchForIngress(watchOptions, ingressSettings(options))
+      : watchForEgress(watchOptions, egressSettings(options));
+  const agent: GatewayAgent = new GatewayAgent({
+    applier: new Applier({ files, runtime, master, beforeReload: observe, clock, log }),
+    picture: watches.picture,
+    readMaterial: () => readMaterial(options),
+    onApplied: (...what) => metrics.applied(...what),
+    onError: () => metrics.failed(),
+    clock,
+    log,
+  });
+
+  const admin = new AdminServer({
+    address: options.adminAddress,
+    registry,
+    initialized: new Initialized(),
+    notReady: () => agent.notReady(),
+    log,
+  });
+  admin.state("gateway", () => ({ direction, ...agent.state() }));
+  admin.state("watches", () => watches.state());
+  admin.route("/drain", (request) => drainThisPod(options, watchOptions, runtime, master, request));
+  await admin.listen();
+  const unwatch = watchFiles([options.certificateDirectory, dirname(options.trustBundle)], () =>
+    agent.changed(),
+  );
+  try {
+    await Promise.all([
+      watches.run(signal),
+      agent.run(signal),
+      every(OBSERVE_MS, options, signal, async () => {
+        if (agent.notReady().length === 0) await observe();
+      }),
+    ]);
+  } finally {
+    unwatch();
+    await admin.close();
+  }
+}
+
+/** Answers the kubelet's `preStop` call when this pod can be stopped, or when it has waited long enough. */
+async function drainThisPod(
+  options: ResolvedGatewayOptions,
+  watchOptions: WatchOptions,
+  runtime: HaproxyRuntime,
+  master: HaproxyMaster,
+  signal: AbortSignal,
+): Promise<{ status: number; body: string }> {
+  const ended = new AbortController();
+  const slices =
+    options.direction === "egress"
+      ? watchOwnSlices({ ...watchOptions, changed: () => undefined }, options.podIps)
+      : undefined;
+  const running = slices?.run(AbortSignal.any([signal, ended.signal]));
+  const { clean, text } = await drain(
+    {
+      called: () => slices?.called() ?? (slices === undefined ? false : undefined),
+      open: () => openConnections(options.direction, runtime, master),
+      timeoutMs: options.drainTimeoutMs,
+      clock: options.clock,
+    },
+    signal,
+  );
+  ended.abort();
+  await running;
+  options.log[clean ? "info" : "warn"]("this pod can be stopped", { because: text });
+  return { status: 200, body: `${text}\n` };
+}
+
+/** An old worker lives as long as it has a connection: it counts as one. */
+async function openConnections(
+  frontend: string,
+  runtime: HaproxyRuntime,
+  master: HaproxyMaster,
+): Promise<number> {
+  const rows = await runtime.stat();
+  const open = rows.find(({ proxy, service }) => proxy === frontend && service === "FRONTEND")?.open ?? 0;
+  return open + (await master.processes()).oldWorkers.length;
+}
+
+/** The kubelet exchanges a mounted volume by renaming a link in its directory; that wakes a watch on the directory. */
+function watchFiles(directories: readonly string[], changed: () => void): () => void {
+  const watchers = directories.map((directory) => watch(directory, changed));
+  return () => {
+    for (const watcher of watchers) watcher.close();
+  };
+}
+
+/** Do `work` over and over; what fails once is tried again the next time. */
+async function every(
+  ms: number,
+  { clock, log }: ResolvedGatewayOptions,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(ms, signal);
+    await work().catch((error) => log.debug("HAProxy could not be asked for its counts", { error }));
+  }
+}
