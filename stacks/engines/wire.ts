@@ -59,11 +59,6 @@ export function containsSecret(value: Value | undefined): boolean {
   return isObject(value) && Object.values(value).some(containsSecret);
 }
 
-/** Leaves out what is not known, so that the program sees those properties as unknown. */
-export function withoutUnknowns(properties: Properties): Properties {
-  return Object.fromEntries(Object.entries(properties).filter(([, value]) => !containsUnknown(value)));
-}
-
 /** `value` with the secret wrappers that `inputs` has at the same places: what was secret going in stays it coming out. */
 export function markSecretsLike(value: Value, inputs: Value | undefined): Value {
   if (isSecret(inputs)) return secret(value);

@@ -1,5 +1,5 @@
 /** From a plan to the object: creates, updates and replaces, and remembers each step before the next. */
-import { markSecretProperties, withoutUnknowns } from "../wire.ts";
+import { markSecretProperties } from "../wire.ts";
 import { isWithin } from "./paths.ts";
 import {
   type Created,
@@ -17,6 +17,8 @@ export interface BringingOptions {
   work: Work;
   /** Puts the resource's state in the place of the old one. */
   keep: (state: ResourceState) => void;
+  /** Drops it from the state: nothing was made. */
+  forget: (state: ResourceState) => void;
   /** Returns when all that was kept is safe on disk. */
   save: () => Promise<void>;
   /** Keeps an object in mind that is to be deleted when the program has ended. */
@@ -32,7 +34,6 @@ export class Bringing {
 
   async plan(provider: Provider, desired: Desired, old: ResourceState | undefined): Promise<Plan> {
     const plan = await provider.plan(desired, old, this.#options.preview, this.#options.work);
-    plan.outputs = withoutUnknowns(plan.outputs);
     if (plan.op === "same" && old?.incomplete === true) return { ...plan, op: "update" };
     const replace = plan.diff.some((path) =>
       desired.replaceOnChanges.some((pattern) => isWithin(path, pattern)),
@@ -51,7 +52,7 @@ export class Bringing {
     old: ResourceState | undefined,
     registration: Registration,
   ): Promise<void> {
-    const { work, keep, save } = this.#options;
+    const { work, keep, forget, save } = this.#options;
     const finish = (created: Created, incomplete: boolean) => {
       state.id = created.id;
       state.outputs = markSecretProperties(created.outputs, registration.additionalSecretOutputs);
@@ -63,8 +64,8 @@ export class Bringing {
       try {
         finish(await create(), false);
       } catch (error) {
-        if (!(error instanceof IncompleteError)) throw error;
-        finish(error.created, true);
+        if (error instanceof IncompleteError) finish(error.created, true);
+        else if (plan.op !== "update") forget(state);
         throw error;
       } finally {
         await save();

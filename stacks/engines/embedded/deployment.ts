@@ -76,6 +76,7 @@ export class Deployment {
       preview: options.preview,
       work: { signal: options.signal, log: (severity, message) => this.log(severity, message) },
       keep: (state) => this.#keep(state),
+      forget: (state) => this.#current.delete(state.urn),
       save: () => this.#save(),
       doom: async (state) => {
         options.state.pendingDeletes.push(state);

@@ -62,7 +62,10 @@ export interface Provider {
   configure(inputs: Properties): void;
 }
 
-/** The object is there, but not as it should be: it is kept in the state and applied again by the next `up`. */
+/**
+ * The object is there, or may be, but not as it should be: it is kept in the state and applied again by the next `up`.
+ * Any other error of a creation says that nothing was made.
+ */
 export class IncompleteError extends Error {
   override readonly name = "IncompleteError";
   readonly created: Created;

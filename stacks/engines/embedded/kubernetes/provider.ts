@@ -21,6 +21,7 @@ import type { ResourceState } from "../state/state.ts";
 import type { KubeObject } from "./client.ts";
 import { Clusters, checkSettings } from "./clusters.ts";
 import { ApiError, Unreachable } from "./errors.ts";
+import { expectedOutputs } from "./expected.ts";
 import { Foreseen } from "./foreseen.ts";
 import { type Manifest, parseId, toManifest } from "./manifest.ts";
 import { planApply } from "./planning.ts";
@@ -83,7 +84,16 @@ export class KubernetesProvider implements Provider {
     return describing(target, async () => {
       const live = target.manifest.isPatch ? await target.get() : undefined;
       if (target.manifest.isPatch && live === undefined) throw new Error(target.missing());
-      const object = await target.apply(target.applied(undefined, []), { uid: live?.metadata?.uid });
+      const object = await target
+        .apply(target.applied(undefined, []), { uid: live?.metadata?.uid })
+        .catch((error: Error) => {
+          if (!isUnclear(error)) throw error;
+          throw new IncompleteError(
+            error.message,
+            { id: target.id, outputs: desired.inputs },
+            { cause: error },
+          );
+        });
       return this.#await(target, desired, object, desired.timeouts.create, work);
     });
   }
@@ -213,6 +223,11 @@ async function remove(target: Target, limit: number): Promise<void> {
   await target.gone(metadata?.uid, limit);
 }
 
+/** Whether it cannot be told from the error if the object was written. */
+function isUnclear(error: Error): boolean {
+  return error instanceof Unreachable || (error instanceof ApiError && error.status >= 500);
+}
+
 /** Every failure says which object of which cluster it is about. */
 async function describing<T>(target: Target, work: () => Promise<T>): Promise<T> {
   try {
@@ -226,7 +241,7 @@ async function describing<T>(target: Target, work: () => Promise<T>): Promise<T>
 
 /** What the program sees: the object without its managers' bookkeeping, secret where it has to be. */
 function outputsOf(live: KubeObject | undefined, inputs: Properties, kind: string): Properties {
-  if (live === undefined) return inputs;
+  if (live === undefined) return expectedOutputs(inputs, kind);
   const { managedFields, ...metadata } = live.metadata ?? {};
   const outputs = markSecretsLike({ ...live, metadata } as Value, inputs) as Properties;
   if (kind === "Secret" && outputs.data !== undefined) outputs.data = secret(outputs.data);
