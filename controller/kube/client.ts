@@ -1,7 +1,23 @@
+import { checkList, checkObject, readAnswer } from "./answer.ts";
+import type {
+  ApplyOptions,
+  CallOptions,
+  DeleteOptions,
+  ListQuery,
+  PatchOptions,
+  RequestOptions,
+  WatchQuery,
+  WriteOptions,
+} from "./calls.ts";
 import type { Credentials } from "./credentials.ts";
 import type { KubeList, KubeObject, ObjectRef } from "./objects.ts";
-import type { Resource } from "./resource.ts";
+import { type Place, path, type Resource } from "./resource.ts";
 import type { Throttle } from "./throttle.ts";
+import { type Answer, Transport } from "./transport.ts";
+import { readWatch, type WatchEvent } from "./watch.ts";
+
+export type * from "./calls.ts";
+export type { WatchEvent };
 
 export interface KubeClientOptions {
   /** Name of the cluster, as the mesh calls it: for errors. */
@@ -17,99 +33,232 @@ export interface KubeClientOptions {
   throttle?: Throttle;
 }
 
-export interface CallOptions {
-  signal?: AbortSignal | undefined;
-  /** @default 30000 */
-  timeoutMs?: number | undefined;
-}
+const CALL_TIMEOUT_MS = 30_000;
 
-export interface WriteOptions extends CallOptions {
-  /** Who the fields written belong to. Must be given for `apply`. */
-  fieldManager?: string | undefined;
-  /** Let the server check everything and store nothing. */
-  dryRun?: boolean | undefined;
-  /** `status`, for instance. */
-  subresource?: string | undefined;
-  /** Ahead of other writes where the throttle holds some back. */
-  urgent?: boolean | undefined;
-}
+const PATCH_TYPE = {
+  merge: "application/merge-patch+json",
+  json: "application/json-patch+json",
+  strategic: "application/strategic-merge-patch+json",
+} as const;
 
-export interface ApplyOptions extends WriteOptions {
-  fieldManager: string;
-  /** Take over fields that another manager owns. */
-  force?: boolean | undefined;
-}
+/** Longer than the minute in which an API server sends a bookmark. */
+const WATCH_IDLE_MS = 75_000;
 
-export interface PatchOptions extends WriteOptions {
-  type: "merge" | "json" | "strategic";
-}
-
-export interface DeleteOptions extends CallOptions {
-  /** Delete only this very object: another of the same name, or a newer version, is a conflict (409). */
-  preconditions?: { uid?: string | undefined; resourceVersion?: string | undefined } | undefined;
-  propagationPolicy?: "Orphan" | "Background" | "Foreground" | undefined;
-  dryRun?: boolean | undefined;
-  urgent?: boolean | undefined;
-}
-
-export interface Selection {
-  /** Absent: all namespaces. */
-  namespace?: string | undefined;
-  labelSelector?: string | undefined;
-  fieldSelector?: string | undefined;
-}
-
-export interface ListQuery extends Selection {
-  limit?: number | undefined;
-  continue?: string | undefined;
-  resourceVersion?: string | undefined;
-}
-
-export interface WatchQuery extends Selection {
-  resourceVersion: string;
-  timeoutSeconds?: number | undefined;
-  /** Give the watch up after so long without a byte. @default 75000: longer than a minute, in which a bookmark comes */
-  idleTimeoutMs?: number | undefined;
-}
-
-export type WatchEvent<T extends KubeObject> =
-  | { type: "ADDED" | "MODIFIED" | "DELETED"; object: T }
-  /** Nothing changed up to this resourceVersion. */
-  | { type: "BOOKMARK"; object: { metadata: { resourceVersion: string } } };
-
-export interface RequestOptions extends CallOptions {
-  query?: Record<string, string | number | boolean | undefined>;
-  body?: unknown;
-  /** @default "application/json" */
-  contentType?: string;
-  urgent?: boolean | undefined;
-}
-
-export declare class KubeClient {
+/**
+ * One API server. Every method throws `KubeError` when the server answers with an error, `UnreachableError` when there is
+ * no usable answer, and the signal's reason when it was aborted. Nothing is retried here: those who call know when to.
+ */
+export class KubeClient {
   readonly cluster: string;
-  constructor(options: KubeClientOptions);
-  get<T extends KubeObject>(resource: Resource<T>, ref: ObjectRef, options?: CallOptions): Promise<T>;
-  list<T extends KubeObject>(
+  readonly #options: Required<Omit<KubeClientOptions, "throttle" | "credentials">>;
+  readonly #throttle: Throttle | undefined;
+  #transport: Transport;
+  #server: string;
+  readonly #swapListeners = new Set<() => void>();
+
+  constructor(options: KubeClientOptions) {
+    const { credentials, throttle, ...rest } = options;
+    this.cluster = options.cluster;
+    this.#options = {
+      userAgent: "isthmus-controller",
+      maxResponseBytes: 64 * 1024 * 1024,
+      connections: 16,
+      ...rest,
+    };
+    this.#throttle = throttle;
+    this.#transport = new Transport({ ...this.#options, credentials });
+    this.#server = credentials.server;
+  }
+
+  /** URL of the API server. */
+  get server(): string {
+    return this.#server;
+  }
+
+  async get<T extends KubeObject>(resource: Resource<T>, ref: ObjectRef, options?: CallOptions): Promise<T> {
+    const url = path(resource, ref);
+    return checkObject(await this.request("GET", url, options), resource, this.#site("GET", url));
+  }
+
+  /** One page of a list. Its items carry `apiVersion` and `kind`, which servers leave out there. */
+  async list<T extends KubeObject>(
     resource: Resource<T>,
-    query?: ListQuery,
+    query: ListQuery = {},
     options?: CallOptions,
-  ): Promise<KubeList<T>>;
-  create<T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions): Promise<T>;
-  update<T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions): Promise<T>;
-  apply<T extends KubeObject>(resource: Resource<T>, object: T, options: ApplyOptions): Promise<T>;
-  patch<T extends KubeObject>(
+  ): Promise<KubeList<T>> {
+    const { namespace, ...rest } = query;
+    const url = path(resource, { namespace });
+    const answer = await this.request("GET", url, { ...options, query: rest });
+    return checkList(answer, resource, this.#site("GET", url));
+  }
+
+  async create<T extends KubeObject>(
+    resource: Resource<T>,
+    object: T,
+    options: WriteOptions = {},
+  ): Promise<T> {
+    const { name, namespace } = object.metadata;
+    const where = options.subresource === undefined ? { namespace } : { namespace, name };
+    return await this.#write("POST", resource, where, object, options);
+  }
+
+  /** Replace an object; with its `metadata.resourceVersion`, only that version of it. */
+  async update<T extends KubeObject>(
+    resource: Resource<T>,
+    object: T,
+    options: WriteOptions = {},
+  ): Promise<T> {
+    return await this.#write("PUT", resource, object.metadata, object, options);
+  }
+
+  /** Server-side apply: these fields shall be so, and those applied before and not now shall go. */
+  async apply<T extends KubeObject>(resource: Resource<T>, object: T, options: ApplyOptions): Promise<T> {
+    // JSON is YAML.
+    const contentType = "application/apply-patch+yaml";
+    const { force } = options;
+    return await this.#write("PATCH", resource, object.metadata, object, options, { contentType, force });
+  }
+
+  async patch<T extends KubeObject>(
     resource: Resource<T>,
     ref: ObjectRef,
     body: unknown,
     options: PatchOptions,
-  ): Promise<T>;
-  delete(resource: Resource, ref: ObjectRef, options?: DeleteOptions): Promise<void>;
-  watch<T extends KubeObject>(
+  ): Promise<T> {
+    const contentType = PATCH_TYPE[options.type];
+    return await this.#write("PATCH", resource, ref, body, options, { contentType });
+  }
+
+  async delete(resource: Resource, ref: ObjectRef, options: DeleteOptions = {}): Promise<void> {
+    const { preconditions, propagationPolicy, dryRun, ...call } = options;
+    await this.request("DELETE", path(resource, ref), {
+      ...call,
+      body: {
+        apiVersion: "v1",
+        kind: "DeleteOptions",
+        preconditions,
+        propagationPolicy,
+        ...(dryRun && { dryRun: ["All"] }),
+      },
+    });
+  }
+
+  /**
+   * What changes after `resourceVersion`. Ends when the server ends the watch or the credentials were swapped: then watch
+   * again from the last resourceVersion seen.
+   */
+  async *watch<T extends KubeObject>(
     resource: Resource<T>,
     query: WatchQuery,
     signal: AbortSignal,
-  ): AsyncIterable<WatchEvent<T>>;
-  request<R = unknown>(method: string, path: string, options?: RequestOptions): Promise<R>;
-  swapCredentials(credentials: Credentials): void;
-  close(): Promise<void>;
+  ): AsyncGenerator<WatchEvent<T>> {
+    const { namespace, idleTimeoutMs = WATCH_IDLE_MS, onOpen, ...rest } = query;
+    const url = path(resource, { namespace }) + search({ ...rest, watch: true, allowWatchBookmarks: true });
+    const transport = this.#transport;
+    const own = new AbortController();
+    const stop = () => own.abort(signal.reason);
+    if (signal.aborted) stop();
+    for (const each of [signal, transport.retired]) each.addEventListener("abort", stop);
+    try {
+      const site = this.#site("GET", url);
+      const answer = await transport.send({
+        method: "GET",
+        path: url,
+        signal: own.signal,
+        headersTimeoutMs: CALL_TIMEOUT_MS,
+        silenceMs: idleTimeoutMs,
+      });
+      if (answer.status !== 200) await readAnswer(answer, site, this.#options.maxResponseBytes);
+      onOpen?.();
+      yield* readWatch<T>(answer.body, site, this.#options.maxResponseBytes);
+    } catch (error) {
+      if (signal.aborted || !transport.retired.aborted) throw error;
+    } finally {
+      for (const each of [signal, transport.retired]) each.removeEventListener("abort", stop);
+      own.abort();
+    }
+  }
+
+  /** Any other call, its answer parsed as JSON. Methods other than GET are writes: the throttle may hold them back. */
+  async request(method: string, url: string, options: RequestOptions = {}): Promise<unknown> {
+    const {
+      query,
+      body,
+      contentType = "application/json",
+      urgent,
+      signal,
+      timeoutMs = CALL_TIMEOUT_MS,
+    } = options;
+    const full = url + search(query ?? {});
+    const exchange = async () => {
+      const answer: Answer = await this.#transport.send({
+        method,
+        path: full,
+        ...(body !== undefined && { body: JSON.stringify(body), headers: { "content-type": contentType } }),
+        signal,
+        headersTimeoutMs: timeoutMs,
+        silenceMs: timeoutMs,
+        bodyTimeoutMs: timeoutMs,
+      });
+      return await readAnswer(answer, this.#site(method, full), this.#options.maxResponseBytes);
+    };
+    if (method === "GET" || this.#throttle === undefined) return await exchange();
+    return await this.#throttle.run(exchange, { urgent, signal });
+  }
+
+  /**
+   * Use other credentials from now on, perhaps for another server. Calls under way finish with the old ones, open watches
+   * end, then the old connections close.
+   */
+  swapCredentials(credentials: Credentials): void {
+    const old = this.#transport;
+    this.#transport = new Transport({ ...this.#options, credentials });
+    this.#server = credentials.server;
+    void old.retire();
+    for (const listener of this.#swapListeners) listener();
+  }
+
+  /** Call `listener` after other credentials were given. The function returned ends that. */
+  onSwap(listener: () => void): () => void {
+    this.#swapListeners.add(listener);
+    return () => this.#swapListeners.delete(listener);
+  }
+
+  /** Close the connections; calls and watches under way fail. */
+  async close(): Promise<void> {
+    await this.#transport.destroy();
+  }
+
+  async #write<T extends KubeObject>(
+    method: string,
+    resource: Resource<T>,
+    where: Place,
+    body: unknown,
+    options: WriteOptions,
+    more: { contentType?: string; force?: boolean | undefined } = {},
+  ): Promise<T> {
+    const { fieldManager, dryRun, subresource, ...call } = options;
+    const { contentType, force } = more;
+    const url = path(resource, { ...where, subresource });
+    const answer = await this.request(method, url, {
+      signal: call.signal,
+      timeoutMs: call.timeoutMs,
+      urgent: call.urgent,
+      query: { fieldManager, force: force || undefined, dryRun: dryRun ? "All" : undefined },
+      body,
+      ...(contentType !== undefined && { contentType }),
+    });
+    return checkObject(answer, resource, this.#site(method, url));
+  }
+
+  #site(method: string, url: string): { cluster: string; method: string; path: string } {
+    return { cluster: this.cluster, method, path: url };
+  }
+}
+
+function search(query: Record<string, string | number | boolean | undefined>): string {
+  const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
+  return pairs.length === 0
+    ? ""
+    : `?${new URLSearchParams(Object.fromEntries(pairs.map(([key, value]) => [key, String(value)])))}`;
 }

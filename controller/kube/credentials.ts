@@ -19,7 +19,7 @@ export interface TlsMaterial {
   rejectUnauthorized?: boolean;
 }
 
-/** Credentials that cannot be used; the message says what is wrong with them and never contains them. */
+/** Credentials that cannot be used. The message says what is wrong with them and never contains them. */
 export class CredentialsError extends Error {
   override readonly name = "CredentialsError";
 }

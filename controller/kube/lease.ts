@@ -1,11 +1,14 @@
 import type { KubeClient } from "./client.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { isAlreadyExists, isConflict, isNotFound } from "./errors.ts";
 import type { Log } from "./log.ts";
+import type { Lease } from "./objects.ts";
+import { LEASES } from "./resource.ts";
 
 export interface LeaderElectionOptions {
   client: KubeClient;
+  /** Where the Lease is, and its name. */
   namespace: string;
-  /** Name of the Lease. */
   name: string;
   /** Who we are: unique among the candidates, e.g. the pod's name. */
   identity: string;
@@ -16,10 +19,12 @@ export interface LeaderElectionOptions {
   /** Pause between two tries. @default 2000 */
   retryMs?: number;
   clock?: Clock;
+  /** 0 ≤ x < 1. @default Math.random */
   random?: () => number;
   log: Log;
 }
 
+/** For `/state`. */
 export interface LeaderElectionState {
   lease: string;
   identity: string;
@@ -29,13 +34,216 @@ export interface LeaderElectionState {
   lastError: string | undefined;
 }
 
-export declare class LeaderElection {
-  constructor(options: LeaderElectionOptions);
-  readonly leading: boolean;
-  state(): LeaderElectionState;
+/**
+ * Leader election by a Lease of `coordination.k8s.io/v1`: at most one candidate leads.
+ *
+ * Clocks of different machines are never compared. A candidate takes the lease over once it has watched it unchanged, by
+ * its own clock, for as long as the holder promised to renew it in; the holder stops working earlier than that, counted
+ * from before its last successful renewal was sent. Every write names the version it replaces, so of two that take over at
+ * the same time one gets a conflict.
+ */
+export class LeaderElection {
+  readonly #options: Required<LeaderElectionOptions>;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  /** The lease as last seen, and when, by our clock, it was first seen so. */
+  #seen: { lease: Lease; at: number } | undefined;
+  #mustLook = true;
+  #leading = false;
+  #lastError: unknown;
+
+  constructor(options: LeaderElectionOptions) {
+    this.#options = {
+      durationMs: 15_000,
+      renewDeadlineMs: 10_000,
+      retryMs: 2_000,
+      clock: systemClock,
+      random: Math.random,
+      ...options,
+    };
+    const { durationMs, renewDeadlineMs, retryMs } = this.#options;
+    if (!(durationMs > renewDeadlineMs && renewDeadlineMs > retryMs)) {
+      throw new Error(
+        "leader election: durationMs must be more than renewDeadlineMs, and that more than retryMs",
+      );
+    }
+    this.#clock = this.#options.clock;
+    this.#log = options.log.child({ lease: `${options.namespace}/${options.name}` });
+  }
+
+  get leading(): boolean {
+    return this.#leading;
+  }
+
+  state(): LeaderElectionState {
+    const { namespace, name, identity } = this.#options;
+    return {
+      lease: `${namespace}/${name}`,
+      identity,
+      leading: this.#leading,
+      holder: this.#seen?.lease.spec?.holderIdentity || undefined,
+      lastError: this.#lastError === undefined ? undefined : String(this.#lastError),
+    };
+  }
+
   /**
-   * Stand for election until `signal` is aborted. While leader, `lead` runs; its signal is aborted when leadership is lost
-   * or about to be. After that has ended, stand again. Rejects only with what `lead` throws.
+   * Stand for election until `signal` is aborted. While we lead, `lead` runs; its signal is aborted when leadership is lost
+   * or about to be, and nothing else is done until it has ended. Then we stand again. On stopping, the lease is given up
+   * after `lead` has ended, so that another can take it at once. Ends early when `lead` ends by itself, and rejects with
+   * what it throws.
    */
-  run(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
+  async run(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const wonAt = await this.#acquire(signal);
+      if (wonAt === undefined) return;
+      const term = new AbortController();
+      const over = new AbortController();
+      const stop = () => term.abort(signal.reason);
+      if (signal.aborted) stop();
+      signal.addEventListener("abort", stop, { once: true });
+      this.#leading = true;
+      this.#log.info("leading", { identity: this.#options.identity });
+      // Until the work has ended, not just until it was told to: it may still write while it ends.
+      const keeping = this.#keep(wonAt, term, over.signal);
+      try {
+        await lead(term.signal);
+      } catch (error) {
+        if (!term.signal.aborted) throw error;
+        this.#log.debug("the work was broken off", { error });
+      } finally {
+        signal.removeEventListener("abort", stop);
+        this.#leading = false;
+        over.abort();
+        if ((await keeping) === "held") await this.#release();
+      }
+      if (signal.aborted || !term.signal.aborted) return;
+    }
+  }
+
+  /** Try until we hold the lease; the time from which it counts, or `undefined` when stopped. */
+  async #acquire(signal: AbortSignal): Promise<number | undefined> {
+    const { retryMs, renewDeadlineMs, random } = this.#options;
+    while (!signal.aborted) {
+      const sentAt = this.#clock.monotonic();
+      if ((await this.#attempt(renewDeadlineMs, signal)) === "held") return sentAt;
+      await this.#clock.sleep(retryMs * (1 + random() / 5), signal);
+    }
+    return undefined;
+  }
+
+  /** Renew until `over`; when that is no longer possible in time, end the term. */
+  async #keep(wonAt: number, term: AbortController, over: AbortSignal): Promise<"held" | "lost"> {
+    const { retryMs, renewDeadlineMs } = this.#options;
+    let renewedAt = wonAt;
+    for (;;) {
+      const left = () => renewedAt + renewDeadlineMs - this.#clock.monotonic();
+      await this.#clock.sleep(Math.max(0, Math.min(retryMs, left())), over);
+      if (over.aborted) return "held";
+      const sentAt = this.#clock.monotonic();
+      const outcome = left() > 0 ? await this.#attempt(left(), over) : "unsure";
+      if (outcome === "held") renewedAt = sentAt;
+      if (outcome !== "other" && left() > 0) continue;
+      const error =
+        outcome === "other" ? "another took the lease" : `not renewed: ${String(this.#lastError)}`;
+      this.#log.error("leadership lost", { error, holder: this.state().holder });
+      this.#leading = false;
+      term.abort(new Error("leadership lost"));
+      return "lost";
+    }
+  }
+
+  /** Take or renew the lease, if it is ours to take. Never throws: what failed is `unsure`. */
+  async #attempt(limitMs: number, signal: AbortSignal): Promise<"held" | "other" | "unsure"> {
+    const limit = new AbortController();
+    const stop = () => limit.abort(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+    const cancel = this.#clock.after(limitMs, () => limit.abort(new Error("no answer in time")));
+    try {
+      if (this.#mustLook || !this.#isOurs()) await this.#look(limit.signal);
+      if (!this.#isOurs() && !this.#isFree()) return "other";
+      await this.#write(limit.signal);
+      this.#lastError = undefined;
+      return "held";
+    } catch (error) {
+      // Whatever we believed about the lease may be wrong now.
+      this.#mustLook = true;
+      if (signal.aborted) return "unsure";
+      const routine = isConflict(error) || isAlreadyExists(error) || isNotFound(error);
+      this.#log[routine ? "debug" : "warn"]("could not take or renew the lease", { error });
+      this.#lastError = error;
+      return "unsure";
+    } finally {
+      cancel();
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const { client, namespace, name } = this.#options;
+    try {
+      this.#saw(await client.get(LEASES, { namespace, name }, { signal }));
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      this.#seen = undefined;
+    }
+    this.#mustLook = false;
+  }
+
+  async #write(signal: AbortSignal): Promise<void> {
+    const { client, namespace, name, identity, durationMs } = this.#options;
+    const known = this.#seen?.lease;
+    const now = microTime(this.#clock.now());
+    const ours = this.#isOurs();
+    const spec = {
+      ...known?.spec,
+      holderIdentity: identity,
+      leaseDurationSeconds: Math.ceil(durationMs / 1000),
+      acquireTime: ours ? (known?.spec?.acquireTime ?? now) : now,
+      renewTime: now,
+      leaseTransitions: (known?.spec?.leaseTransitions ?? 0) + (known && !ours ? 1 : 0),
+    };
+    const lease: Lease = known
+      ? { ...known, spec }
+      : { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { namespace, name }, spec };
+    const options = { signal, urgent: true };
+    this.#saw(
+      known ? await client.update(LEASES, lease, options) : await client.create(LEASES, lease, options),
+    );
+  }
+
+  async #release(): Promise<void> {
+    const { client } = this.#options;
+    const lease = this.#seen?.lease;
+    if (this.#mustLook || !lease) return;
+    try {
+      const spec = { ...lease.spec, holderIdentity: "", leaseDurationSeconds: 1 };
+      await client.update(LEASES, { ...lease, spec }, { timeoutMs: 3_000, urgent: true });
+      this.#log.info("lease given up");
+    } catch (error) {
+      this.#log.info("lease not given up: it runs out by itself", { error });
+    }
+    this.#mustLook = true;
+  }
+
+  #saw(lease: Lease): void {
+    const unchanged = this.#seen?.lease.metadata.resourceVersion === lease.metadata.resourceVersion;
+    this.#seen = { lease, at: unchanged && this.#seen ? this.#seen.at : this.#clock.monotonic() };
+  }
+
+  #isOurs(): boolean {
+    return this.#seen?.lease.spec?.holderIdentity === this.#options.identity;
+  }
+
+  /** Nobody holds it, or its holder has not renewed it for as long as it said it would. */
+  #isFree(): boolean {
+    if (!this.#seen?.lease.spec?.holderIdentity) return true;
+    const { leaseDurationSeconds } = this.#seen.lease.spec;
+    const durationMs = leaseDurationSeconds ? leaseDurationSeconds * 1000 : this.#options.durationMs;
+    return this.#clock.monotonic() - this.#seen.at >= durationMs;
+  }
+}
+
+/** RFC 3339 with the six digits that Kubernetes' `MicroTime` is written with. */
+function microTime(ms: number): string {
+  return new Date(ms).toISOString().replace("Z", "000Z");
 }

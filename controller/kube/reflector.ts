@@ -1,32 +1,39 @@
+import { backoffMs } from "./backoff.ts";
 import type { KubeClient } from "./client.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { isGone, retryAfterMs } from "./errors.ts";
+import { listAll } from "./list.ts";
 import type { Log } from "./log.ts";
 import type { KubeObject } from "./objects.ts";
 import type { Resource } from "./resource.ts";
+import type { Sink } from "./sink.ts";
+import { compareVersions } from "./version.ts";
 
-/** Where a reflector delivers. Watch mechanics end here. */
-export interface Sink<T extends KubeObject> {
-  /** This object exists, like this. */
-  apply(object: T): void;
-  /** This object exists no longer; `object` is its last state. */
-  delete(object: T): void;
-  /** These objects exist and no others: only ever called with a complete list. */
-  reset(objects: T[]): void;
-}
+export type { Sink };
 
 export interface ReflectorOptions<T extends KubeObject> {
   client: KubeClient;
   resource: Resource<T>;
+  /** Absent: all namespaces. */
   namespace?: string | undefined;
   labelSelector?: string | undefined;
   fieldSelector?: string | undefined;
   sink: Sink<T>;
-  /** What is kept of an object. `metadata.managedFields` is always dropped before. @default all */
-  transform?: (object: T) => T;
+  /**
+   * What is kept of an object; `undefined` when the object is to be taken as not there. `metadata.managedFields` is always
+   * dropped before. @default all
+   */
+  transform?: (object: T) => T | undefined;
   clock?: Clock;
   /** 0 ≤ x < 1. @default Math.random */
   random?: () => number;
   log: Log;
+  /** Objects a page. @default 500 */
+  pageSize?: number;
+  /** How long a watch may be silent before its connection is given up. @default 75000: bookmarks come every minute */
+  idleTimeoutMs?: number;
+  /** Pauses after failures. @default 100 ms doubling to 30 s */
+  backoff?: { baseMs?: number; capMs?: number };
 }
 
 /** For `/state`. Times are milliseconds since the epoch. */
@@ -40,21 +47,268 @@ export interface ReflectorState {
   lastError: string | undefined;
   /** Since when what is known may be out of date; absent while a watch is open. */
   staleSince: number | undefined;
+  /** Complete lists taken, and watches opened, so far. */
   lists: number;
   watches: number;
 }
 
-export declare class Reflector<T extends KubeObject> {
-  constructor(options: ReflectorOptions<T>);
+/** A watch that ends sooner than this counts as a failure: or else a server that ends them all would be asked all the time. */
+const SHORT_WATCH_MS = 1_000;
+
+/** The server's answers contradict each other: only a new list can tell what is true. */
+class HistoryError extends Error {}
+
+/** The sink threw. What it missed must come again, and a new list is what brings it. */
+class DeliveryError extends Error {
+  constructor(cause: unknown) {
+    super(`what the watch brought could not be taken in: ${message(cause)}`, { cause });
+  }
+}
+
+/**
+ * Keeps a sink true to what an API server has: one complete list, then a watch from there for ever. Connections that break
+ * are taken up where they ended; a list is taken again only when the server no longer knows that place.
+ */
+export class Reflector<T extends KubeObject> {
+  readonly #options: ReflectorOptions<T>;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #log: Log;
+  readonly #listeners = new Set<() => void>();
+  readonly #firstList: Promise<void>;
+  #resolveFirstList: () => void = () => undefined;
+  #synced = false;
+  #connected = false;
+  #error: unknown;
+  #version: string | undefined;
+  #staleSince: number | undefined;
+  #failures = 0;
+  #lists = 0;
+  #watches = 0;
+  #openedAt = Number.POSITIVE_INFINITY;
+  #wake: AbortController | undefined;
+  #hurry = false;
+
+  constructor(options: ReflectorOptions<T>) {
+    this.#options = options;
+    this.#firstList = new Promise((resolve) => {
+      this.#resolveFirstList = resolve;
+    });
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? Math.random;
+    this.#log = options.log.child({ cluster: options.client.cluster, resource: options.resource.plural });
+  }
+
   /** Whether a complete list has been delivered. */
-  readonly isSynced: boolean;
+  get isSynced(): boolean {
+    return this.#synced;
+  }
+
   /** Resolves with the first complete list. */
-  readonly synced: Promise<void>;
-  /** The error that keeps the watch from being open, until the next success. */
-  readonly error: unknown;
-  state(): ReflectorState;
-  /** Called when `connected`, `synced` or the error changes. The function returned unsubscribes. */
-  onStateChange(listener: () => void): () => void;
-  /** Until `signal` is aborted; never throws. */
-  run(signal: AbortSignal): Promise<void>;
+  get synced(): Promise<void> {
+    return this.#firstList;
+  }
+
+  /** Whether a watch is open. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** What keeps the watch from being open, until it is open again. */
+  get error(): unknown {
+    return this.#error;
+  }
+
+  state(): ReflectorState {
+    return {
+      resource: this.#options.resource.plural,
+      cluster: this.#options.client.cluster,
+      synced: this.#synced,
+      connected: this.#connected,
+      resourceVersion: this.#version,
+      lastError: this.#error === undefined ? undefined : message(this.#error),
+      staleSince: this.#staleSince,
+      lists: this.#lists,
+      watches: this.#watches,
+    };
+  }
+
+  /** Call `listener` when `isSynced`, `connected` or `error` has changed. The function returned ends that. */
+  onStateChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Do not wait before the next try: something may have changed for the better. */
+  retryNow(): void {
+    if (this.#wake) this.#wake.abort();
+    else this.#hurry = true;
+  }
+
+  /** Until `signal` is aborted. Never rejects: every failure is logged, shown in the state, and tried again. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#staleSince ??= this.#clock.now();
+    const unsubscribe = this.#options.client.onSwap(() => this.retryNow());
+    try {
+      while (!signal.aborted) {
+        try {
+          if (this.#version === undefined) await this.#list(signal);
+          await this.#watch(signal);
+        } catch (error) {
+          if (!signal.aborted) await this.#failed(error, signal);
+        }
+      }
+    } finally {
+      unsubscribe();
+      if (this.#connected) this.#disconnected(undefined);
+    }
+  }
+
+  async #list(signal: AbortSignal): Promise<void> {
+    const { client, resource, sink, namespace, labelSelector, fieldSelector, pageSize } = this.#options;
+    const selection = { namespace, labelSelector, fieldSelector };
+    const { items, resourceVersion } = await listAll(client, resource, selection, {
+      signal,
+      pageSize,
+      capacity: sink.capacity,
+      transform: (object) => this.#keep(object),
+    });
+    try {
+      sink.reset(items, resourceVersion);
+    } catch (cause) {
+      throw new DeliveryError(cause);
+    }
+    this.#version = resourceVersion;
+    this.#lists++;
+    this.#log.debug("listed", { objects: items.length, resourceVersion });
+    if (this.#synced) return;
+    this.#synced = true;
+    this.#resolveFirstList();
+    this.#changed();
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    const { client, resource, namespace, labelSelector, fieldSelector, idleTimeoutMs } = this.#options;
+    const events = client.watch(
+      resource,
+      {
+        namespace,
+        labelSelector,
+        fieldSelector,
+        resourceVersion: this.#version ?? "",
+        // Spread out, so that the watches of many processes do not end together.
+        timeoutSeconds: Math.round(300 + 300 * this.#random()),
+        idleTimeoutMs,
+        onOpen: () => this.#opened(),
+      },
+      signal,
+    );
+    this.#openedAt = Number.POSITIVE_INFINITY;
+    for await (const event of events) {
+      const { resourceVersion } = event.object.metadata;
+      const order = compareVersions(resourceVersion, this.#version);
+      if (order !== undefined && order < 0) {
+        throw new HistoryError(
+          `the watch went back from resourceVersion ${this.#version} to ${resourceVersion}`,
+        );
+      }
+      if (event.type !== "BOOKMARK") this.#deliver(event.type === "DELETED", event.object);
+      this.#version = resourceVersion ?? this.#version;
+    }
+    this.#forgive();
+    if (this.#failures > 0 || this.#wasShort()) await this.#pause(0, signal);
+  }
+
+  #deliver(deleted: boolean, object: T): void {
+    try {
+      const kept = this.#keep(object);
+      if (deleted || kept === undefined) this.#options.sink.delete(kept ?? object);
+      else this.#options.sink.apply(kept);
+    } catch (cause) {
+      throw new DeliveryError(cause);
+    }
+  }
+
+  #keep(object: T): T | undefined {
+    delete object.metadata.managedFields;
+    return this.#options.transform ? this.#options.transform(object) : object;
+  }
+
+  #opened(): void {
+    this.#watches++;
+    this.#openedAt = this.#clock.monotonic();
+    if (this.#connected && this.#error === undefined) return;
+    if (this.#error !== undefined) this.#log.info("watching again");
+    this.#connected = true;
+    this.#error = undefined;
+    this.#staleSince = undefined;
+    this.#changed();
+  }
+
+  async #failed(error: unknown, signal: AbortSignal): Promise<void> {
+    this.#forgive();
+    const outdated = isGone(error) || error instanceof HistoryError;
+    if (outdated || error instanceof DeliveryError) this.#version = undefined;
+    if (outdated && this.#failures === 0) {
+      // It happens to a watch that was away for long, and is no failure unless it happens again.
+      this.#log.info("listing again", { reason: error });
+      this.#failures = 1;
+      return;
+    }
+    const repeated = this.#error !== undefined && message(this.#error) === message(error);
+    this.#log[repeated ? "debug" : "warn"]("watch failed, trying again", {
+      error,
+      failures: this.#failures + 1,
+    });
+    this.#disconnected(error);
+    await this.#pause(retryAfterMs(error) ?? 0, signal);
+  }
+
+  #disconnected(error: unknown): void {
+    this.#connected = false;
+    this.#error = error;
+    this.#staleSince ??= this.#clock.now();
+    this.#changed();
+  }
+
+  #wasShort(): boolean {
+    return !(this.#clock.monotonic() - this.#openedAt >= SHORT_WATCH_MS);
+  }
+
+  /** A watch that was open for a while makes up for the failures before it. */
+  #forgive(): void {
+    if (!this.#wasShort()) this.#failures = 0;
+    this.#openedAt = Number.POSITIVE_INFINITY;
+  }
+
+  async #pause(leastMs: number, signal: AbortSignal): Promise<void> {
+    this.#failures++;
+    if (this.#hurry) {
+      this.#hurry = false;
+      return;
+    }
+    const { baseMs = 100, capMs = 30_000 } = this.#options.backoff ?? {};
+    const ms = Math.max(leastMs, backoffMs(this.#failures, { baseMs, capMs, random: this.#random }));
+    const wake = new AbortController();
+    const stop = () => wake.abort();
+    signal.addEventListener("abort", stop, { once: true });
+    this.#wake = wake;
+    await this.#clock.sleep(ms, wake.signal);
+    this.#wake = undefined;
+    signal.removeEventListener("abort", stop);
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener();
+      } catch (error) {
+        this.#log.error("a listener of the watch's state failed", { error });
+      }
+    }
+  }
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -8,7 +8,6 @@ import type {
   Link,
   Namespace,
   Node,
-  ObjectRef,
   Pod,
   Secret,
   Service,
@@ -64,14 +63,18 @@ export function apiVersion(resource: Resource): string {
   return resource.group === "" ? resource.version : `${resource.group}/${resource.version}`;
 }
 
+/** A collection, an object in it, or a part of an object. */
+export interface Place {
+  namespace?: string | undefined;
+  name?: string | undefined;
+  subresource?: string | undefined;
+}
+
 /**
  * The path of a resource's collection, of one object, or of a part of one (`status`, `token`). Without a namespace the
  * collection is that of all namespaces.
  */
-export function path(
-  resource: Resource,
-  where: Partial<ObjectRef> & { subresource?: string | undefined } = {},
-): string {
+export function path(resource: Resource, where: Place = {}): string {
   const segments = resource.group === "" ? ["api"] : ["apis", resource.group];
   segments.push(resource.version);
   if (resource.namespaced && where.namespace !== undefined) segments.push("namespaces", where.namespace);

@@ -1,24 +1,212 @@
-import type { KubeObject } from "./objects.ts";
-import type { Sink } from "./reflector.ts";
+import { type KubeObject, keyOf } from "./objects.ts";
+import type { Sink } from "./sink.ts";
+import { compareVersions } from "./version.ts";
 
+/** Told of every difference: `current` is absent for what is gone, `previous` for what is new. */
 export type StoreListener<T> = (key: string, current: T | undefined, previous: T | undefined) => void;
 
-export declare class Store<T extends KubeObject> implements Sink<T> {
-  get(key: string): T | undefined;
-  has(key: string): boolean;
-  list(): T[];
-  keys(): string[];
-  readonly size: number;
-  /** Keep an index: `values` says under which values an object is found by `by`. */
-  index(name: string, values: (object: T) => readonly string[]): this;
-  by(name: string, value: string): T[];
-  /** Called after every difference. The function returned unsubscribes. */
-  onChange(listener: StoreListener<T>): () => void;
-  apply(object: T): void;
-  delete(object: T): void;
-  reset(objects: T[]): void;
-  /** The answer to our own write, known before the watch tells it: older states that come later are ignored. */
-  wrote(object: T): void;
-  /** Our own delete succeeded: `object` is what was deleted. */
-  removed(object: T): void;
+export interface StoreOptions {
+  /** Most objects held; one more is an error. For what comes from clusters that are not ours. @default any number */
+  capacity?: number;
+}
+
+/** What we know of a key from our own writes, until a watch has caught up with them. */
+type OwnWrite = { wrote: string | undefined; uid: string | undefined } | { removed: string | undefined };
+
+interface Index<T> {
+  values: (object: T) => readonly string[];
+  keys: Map<string, Set<string>>;
+}
+
+/**
+ * The objects of one resource as last seen, by key (`namespace/name`). Filled by a reflector; read by reconciles. Those who
+ * write put the answer in with `wrote`, so that their next look is never at a state from before their own write.
+ */
+export class Store<T extends KubeObject> implements Sink<T> {
+  readonly capacity: number;
+  readonly #objects = new Map<string, T>();
+  readonly #own = new Map<string, OwnWrite>();
+  readonly #indexes = new Map<string, Index<T>>();
+  readonly #listeners = new Set<StoreListener<T>>();
+
+  constructor(options: StoreOptions = {}) {
+    this.capacity = options.capacity ?? Number.POSITIVE_INFINITY;
+  }
+
+  get(key: string): T | undefined {
+    return this.#objects.get(key);
+  }
+
+  has(key: string): boolean {
+    return this.#objects.has(key);
+  }
+
+  list(): T[] {
+    return [...this.#objects.values()];
+  }
+
+  keys(): string[] {
+    return [...this.#objects.keys()];
+  }
+
+  get size(): number {
+    return this.#objects.size;
+  }
+
+  /** Keep an index: `values` says under which values `by` finds an object. */
+  index(name: string, values: (object: T) => readonly string[]): this {
+    if (this.#indexes.has(name)) throw new Error(`there is an index ${JSON.stringify(name)} already`);
+    const index: Index<T> = { values, keys: new Map() };
+    this.#indexes.set(name, index);
+    for (const [key, object] of this.#objects) enter(index, key, object);
+    return this;
+  }
+
+  /** The objects that the index has under `value`. */
+  by(name: string, value: string): T[] {
+    const index = this.#indexes.get(name);
+    if (!index) throw new Error(`there is no index ${JSON.stringify(name)}`);
+    return [...(index.keys.get(value) ?? [])].map((key) => this.#objects.get(key) as T);
+  }
+
+  /** Call `listener` after every difference. The function returned ends that. */
+  onChange(listener: StoreListener<T>): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  apply(object: T): void {
+    const key = keyOf(object);
+    if (this.#isBeforeOwnWrite(key, object)) return;
+    this.#own.delete(key);
+    this.#set(key, object);
+  }
+
+  delete(object: T): void {
+    const key = keyOf(object);
+    const uid = object.metadata.uid;
+    const own = this.#own.get(key);
+    // An object of that name that we made since then is another one.
+    if (own && "wrote" in own && own.uid !== uid) return;
+    this.#own.delete(key);
+    if (sameUid(this.#objects.get(key), uid)) this.#unset(key);
+  }
+
+  reset(objects: T[], resourceVersion?: string): void {
+    if (objects.length > this.capacity) throw this.#full();
+    const listed = new Set<string>();
+    const failures: unknown[] = [];
+    for (const object of objects) {
+      const key = keyOf(object);
+      listed.add(key);
+      if (!this.#isBeforeOwnWrite(key, object)) attempt(failures, () => this.#set(key, object));
+    }
+    for (const key of this.#objects.keys()) {
+      if (listed.has(key)) continue;
+      const own = this.#own.get(key);
+      const since = own && "wrote" in own ? compareVersions(own.wrote, resourceVersion) : undefined;
+      // Written after the list was made: the watch that follows will tell.
+      if (since !== undefined && since > 0) continue;
+      attempt(failures, () => this.#unset(key));
+    }
+    // Whatever was not confirmed by now need not outlive another list.
+    this.#own.clear();
+    if (failures.length > 0) throw new AggregateError(failures, "listeners failed");
+  }
+
+  /** The answer to our own write. States from before it, which a watch may still bring, are ignored. */
+  wrote(object: T): void {
+    const key = keyOf(object);
+    const { uid, resourceVersion } = object.metadata;
+    const known = this.#objects.get(key);
+    if (sameUid(known, uid) && isOlder(resourceVersion, known?.metadata.resourceVersion)) return;
+    this.#own.set(key, { wrote: resourceVersion, uid });
+    this.#set(key, object);
+  }
+
+  /** Our own delete succeeded: `object` is gone, or going. */
+  removed(object: T): void {
+    const key = keyOf(object);
+    if (!sameUid(this.#objects.get(key), object.metadata.uid)) return;
+    this.#own.set(key, { removed: object.metadata.uid });
+    this.#unset(key);
+  }
+
+  #isBeforeOwnWrite(key: string, object: T): boolean {
+    const own = this.#own.get(key);
+    const { uid, resourceVersion, deletionTimestamp } = object.metadata;
+    if (own === undefined) return false;
+    // What we deleted can only come back as something that is being deleted, or as another object.
+    if ("removed" in own) return own.removed === uid && deletionTimestamp === undefined;
+    return own.uid === uid ? isOlder(resourceVersion, own.wrote) : isOlder(resourceVersion, own.wrote);
+  }
+
+  #set(key: string, object: T): void {
+    const previous = this.#objects.get(key);
+    if (previous && isSameState(previous, object)) return;
+    if (!previous && this.#objects.size >= this.capacity) throw this.#full();
+    this.#objects.set(key, object);
+    for (const index of this.#indexes.values()) {
+      if (previous) leave(index, key, previous);
+      enter(index, key, object);
+    }
+    this.#tell(key, object, previous);
+  }
+
+  #unset(key: string): void {
+    const previous = this.#objects.get(key);
+    if (!previous) return;
+    this.#objects.delete(key);
+    for (const index of this.#indexes.values()) leave(index, key, previous);
+    this.#tell(key, undefined, previous);
+  }
+
+  /** A listener that throws does not keep the others from hearing. */
+  #tell(key: string, current: T | undefined, previous: T | undefined): void {
+    const failures: unknown[] = [];
+    for (const listener of this.#listeners) attempt(failures, () => listener(key, current, previous));
+    if (failures.length > 0) throw new AggregateError(failures, `a listener failed at ${key}`);
+  }
+
+  #full(): Error {
+    return new Error(`more than ${this.capacity} objects`);
+  }
+}
+
+function attempt(failures: unknown[], action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    failures.push(error);
+  }
+}
+
+function enter<T>(index: Index<T>, key: string, object: T): void {
+  for (const value of index.values(object)) {
+    const keys = index.keys.get(value);
+    if (keys) keys.add(key);
+    else index.keys.set(value, new Set([key]));
+  }
+}
+
+function leave<T>(index: Index<T>, key: string, object: T): void {
+  for (const value of index.values(object)) {
+    const keys = index.keys.get(value);
+    keys?.delete(key);
+    if (keys?.size === 0) index.keys.delete(value);
+  }
+}
+
+function sameUid(object: KubeObject | undefined, uid: string | undefined): boolean {
+  return object !== undefined && (uid === undefined || object.metadata.uid === uid);
+}
+
+function isSameState(a: KubeObject, b: KubeObject): boolean {
+  const version = b.metadata.resourceVersion;
+  return version !== undefined && a.metadata.resourceVersion === version && a.metadata.uid === b.metadata.uid;
+}
+
+function isOlder(version: string | undefined, than: string | undefined): boolean {
+  const order = compareVersions(version, than);
+  return order !== undefined && order < 0;
 }

@@ -1,6 +1,152 @@
-export interface Throttle {
-  run<T>(
+import { type Clock, systemClock } from "./clock.ts";
+import { isTooManyRequests, isUnreachable, KubeError } from "./errors.ts";
+
+export interface ThrottleOptions {
+  /** Calls at a time to begin with. @default 4 */
+  initial?: number;
+  /** Most calls at a time, however fast the answers. @default 64 */
+  max?: number;
+  clock?: Clock;
+}
+
+/** For `/state` and metrics. */
+export interface ThrottleState {
+  /** Calls at a time that the server is given now. */
+  limit: number;
+  inFlight: number;
+  waiting: number;
+  /** Milliseconds of one call when there is no queue in the server, as far as was seen. */
+  unloadedMs: number | undefined;
+}
+
+interface Waiter {
+  start: () => void;
+}
+
+/** Fewer calls than this must be queueing in the server before it is given another at a time. */
+const QUEUE_LOW = 3;
+/** More than this, and it is given one less. */
+const QUEUE_HIGH = 6;
+/** How fast a better past is forgotten: servers get slower for good, too. */
+const FORGET = 1.02;
+
+/**
+ * Finds how many calls at a time a server takes. It is given one more as long as answers come about as fast as when it was
+ * idle, one less when most of a call's time is spent waiting behind our other calls, half as many when it says 429 or does
+ * not answer. How long `Retry-After` says, it is left alone.
+ */
+export class Throttle {
+  readonly #max: number;
+  readonly #clock: Clock;
+  readonly #urgent: Waiter[] = [];
+  readonly #waiting: Waiter[] = [];
+  #limit: number;
+  #inFlight = 0;
+  #pausedUntil = 0;
+  #cancelPause: (() => void) | undefined;
+  #unloaded: number | undefined;
+  #window = { calls: 0, totalMs: 0, leastMs: Number.POSITIVE_INFINITY, full: false };
+
+  constructor(options: ThrottleOptions = {}) {
+    this.#limit = options.initial ?? 4;
+    this.#max = options.max ?? 64;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  state(): ThrottleState {
+    return {
+      limit: this.#limit,
+      inFlight: this.#inFlight,
+      waiting: this.#urgent.length + this.#waiting.length,
+      unloadedMs: this.#unloaded,
+    };
+  }
+
+  /** Make `call` when its turn comes; urgent ones before all others. Rejects with what it rejects with. */
+  async run<T>(
     call: () => Promise<T>,
-    options?: { urgent?: boolean | undefined; signal?: AbortSignal | undefined },
-  ): Promise<T>;
+    options: { urgent?: boolean | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<T> {
+    await this.#turn(options.urgent ? this.#urgent : this.#waiting, options.signal);
+    const startedAt = this.#clock.monotonic();
+    const full = this.#inFlight >= this.#limit;
+    try {
+      const result = await call();
+      this.#sample(this.#clock.monotonic() - startedAt, full);
+      return result;
+    } catch (error) {
+      this.#failed(error);
+      throw error;
+    } finally {
+      this.#inFlight--;
+      this.#pump();
+    }
+  }
+
+  #turn(line: Waiter[], signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const waiter: Waiter = {
+        start: () => {
+          signal?.removeEventListener("abort", leave);
+          this.#inFlight++;
+          resolve();
+        },
+      };
+      const leave = () => {
+        line.splice(line.indexOf(waiter), 1);
+        reject(signal?.reason);
+      };
+      signal?.addEventListener("abort", leave, { once: true });
+      line.push(waiter);
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (this.#cancelPause) return;
+    while (this.#inFlight < this.#limit) {
+      const next = this.#urgent.shift() ?? this.#waiting.shift();
+      if (!next) return;
+      next.start();
+    }
+  }
+
+  #sample(ms: number, full: boolean): void {
+    const window = this.#window;
+    window.calls++;
+    window.totalMs += ms;
+    window.leastMs = Math.min(window.leastMs, ms);
+    window.full ||= full;
+    // Each call at a time should have been seen twice before something is concluded.
+    if (window.calls < 2 * this.#limit + 4) return;
+    this.#window = { calls: 0, totalMs: 0, leastMs: Number.POSITIVE_INFINITY, full: false };
+    const unloaded = Math.min(window.leastMs, (this.#unloaded ?? Number.POSITIVE_INFINITY) * FORGET);
+    this.#unloaded = unloaded;
+    const average = window.totalMs / window.calls;
+    const queued = this.#limit * (1 - unloaded / Math.max(average, unloaded));
+    if (queued > QUEUE_HIGH) this.#limit = Math.max(1, this.#limit - 1);
+    // More room is of use only to those who filled what there was.
+    else if (queued < QUEUE_LOW && window.full) this.#limit = Math.min(this.#max, this.#limit + 1);
+  }
+
+  #failed(error: unknown): void {
+    const overloaded =
+      isTooManyRequests(error) ||
+      (error instanceof KubeError && (error.status === 503 || error.status === 504)) ||
+      (isUnreachable(error) && error.reason === "timeout");
+    if (!overloaded) return;
+    const pauseMs = (error instanceof KubeError && error.retryAfterMs) || 0;
+    const now = this.#clock.monotonic();
+    // Calls that were under way together fail together: that is one message, not many.
+    if (now >= this.#pausedUntil) this.#limit = Math.max(1, Math.floor(this.#limit / 2));
+    const until = Math.max(this.#pausedUntil, now + Math.max(pauseMs, 50));
+    if (until === this.#pausedUntil) return;
+    this.#pausedUntil = until;
+    this.#cancelPause?.();
+    this.#cancelPause = this.#clock.after(until - now, () => {
+      this.#cancelPause = undefined;
+      this.#pump();
+    });
+  }
 }

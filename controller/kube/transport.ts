@@ -1,0 +1,200 @@
+import { type Dispatcher, Pool } from "undici";
+import type { Credentials } from "./credentials.ts";
+import { type CallSite, UNREACHABLE_REASON, UnreachableError } from "./errors.ts";
+import { explainFailure } from "./unreachable.ts";
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** A connection that died without a word is noticed by the kernel after this and a few probes. */
+const TCP_KEEPALIVE_MS = 15_000;
+
+export interface TransportOptions {
+  cluster: string;
+  credentials: Credentials;
+  userAgent: string;
+  maxResponseBytes: number;
+  connections: number;
+}
+
+export interface Call {
+  method: string;
+  /** Path and query, without what stands before `/api` in the server's URL. */
+  path: string;
+  headers?: Record<string, string>;
+  body?: string | undefined;
+  signal?: AbortSignal | undefined;
+  /** How long the server may take to begin its answer. */
+  headersTimeoutMs: number;
+  /** How long it may then say nothing in the middle of it. */
+  silenceMs: number;
+  /** How long it may take from the beginning of its answer to the end. @default for ever */
+  bodyTimeoutMs?: number | undefined;
+}
+
+export interface Answer {
+  status: number;
+  headers: Dispatcher.ResponseData["headers"];
+  body: AsyncIterable<Buffer>;
+}
+
+/**
+ * The connections to one API server under one set of credentials. A server that speaks HTTP/2, as all API servers do,
+ * gets a single connection for everything, watches included; behind a proxy that does not, a bounded number.
+ */
+export class Transport {
+  readonly #cluster: string;
+  readonly #credentials: Credentials;
+  readonly #userAgent: string;
+  readonly #pool: Pool;
+  readonly #host: string;
+  readonly #prefix: string;
+  readonly #retired = new AbortController();
+
+  constructor(options: TransportOptions) {
+    this.#cluster = options.cluster;
+    this.#credentials = options.credentials;
+    this.#userAgent = options.userAgent;
+    const url = new URL(options.credentials.server);
+    this.#host = url.host;
+    this.#prefix = url.pathname.replace(/\/+$/, "");
+    this.#pool = new Pool(url.origin, {
+      allowH2: true,
+      connections: options.connections,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      keepAliveTimeout: 60_000,
+      connect: {
+        ...options.credentials.tls,
+        preferH2: true,
+        keepAlive: true,
+        keepAliveInitialDelay: TCP_KEEPALIVE_MS,
+      },
+    });
+  }
+
+  /** Aborted when other credentials have taken over: watches then move, calls under way finish here. */
+  get retired(): AbortSignal {
+    return this.#retired.signal;
+  }
+
+  /**
+   * Send a call and wait for the beginning of its answer, whatever its status. The body must be read to its end or its
+   * iteration be left. Throws `UnreachableError`, or the reason of `call.signal`.
+   */
+  async send(call: Call): Promise<Answer> {
+    const site: CallSite = { cluster: this.#cluster, method: call.method, path: call.path };
+    const guard = new Guard(call.signal);
+    try {
+      // undici's own limit ends only this call and asks a silent connection for a sign of life; ours also covers the
+      // time spent waiting for a connection.
+      guard.limit(CONNECT_TIMEOUT_MS + call.headersTimeoutMs);
+      const authentication = await this.#authentication(site, guard.signal);
+      const response = await this.#pool.request({
+        method: call.method as Dispatcher.HttpMethod,
+        path: this.#prefix + call.path,
+        headers: {
+          accept: "application/json",
+          "user-agent": this.#userAgent,
+          ...call.headers,
+          ...authentication,
+        },
+        body: call.body ?? null,
+        signal: guard.signal,
+        headersTimeout: call.headersTimeoutMs,
+        bodyTimeout: call.silenceMs,
+      });
+      guard.limit(call.bodyTimeoutMs);
+      return {
+        status: response.statusCode,
+        headers: response.headers,
+        body: this.#read(response.body, guard, site),
+      };
+    } catch (error) {
+      guard.release();
+      throw this.#failure(error, guard, site);
+    }
+  }
+
+  /** Let what is under way finish, except watches, then close the connections. */
+  async retire(): Promise<void> {
+    this.#retired.abort();
+    await this.#pool.close();
+  }
+
+  /** Close the connections now; calls under way fail. */
+  async destroy(): Promise<void> {
+    this.#retired.abort();
+    await this.#pool.destroy();
+  }
+
+  async #authentication(site: CallSite, signal: AbortSignal): Promise<Record<string, string>> {
+    try {
+      return await this.#credentials.headers(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      const detail = error instanceof Error ? error.message : String(error);
+      throw new UnreachableError(site, UNREACHABLE_REASON.credentials, detail, error);
+    }
+  }
+
+  async *#read(body: AsyncIterable<Buffer>, guard: Guard, site: CallSite): AsyncGenerator<Buffer> {
+    try {
+      yield* body;
+    } catch (error) {
+      throw this.#failure(error, guard, site);
+    } finally {
+      guard.release();
+    }
+  }
+
+  #failure(error: unknown, guard: Guard, site: CallSite): unknown {
+    if (error instanceof UnreachableError) return error;
+    if (guard.expired) {
+      return new UnreachableError(
+        site,
+        UNREACHABLE_REASON.timeout,
+        `no answer from ${this.#host} in time`,
+        error,
+      );
+    }
+    if (guard.signal.aborted) return guard.signal.reason;
+    const { reason, detail } = explainFailure(error, this.#host);
+    return new UnreachableError(site, reason, detail, error);
+  }
+}
+
+/**
+ * One call's own signal: follows its caller's, and a time limit that can be set anew. `AbortSignal.any` would leave
+ * something behind on a signal that lives as long as the process, for every call.
+ */
+class Guard {
+  readonly #controller = new AbortController();
+  readonly #parent: AbortSignal | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** The limit has passed. */
+  expired = false;
+
+  constructor(parent: AbortSignal | undefined) {
+    this.#parent = parent;
+    if (parent?.aborted) this.#follow();
+    else parent?.addEventListener("abort", this.#follow, { once: true });
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  limit(ms: number | undefined): void {
+    clearTimeout(this.#timer);
+    if (ms === undefined) return;
+    this.#timer = setTimeout(() => {
+      this.expired = true;
+      this.#controller.abort();
+    }, ms);
+  }
+
+  release(): void {
+    clearTimeout(this.#timer);
+    this.#parent?.removeEventListener("abort", this.#follow);
+  }
+
+  readonly #follow = () => this.#controller.abort(this.#parent?.reason);
+}
