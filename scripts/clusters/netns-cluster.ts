@@ -67,8 +67,10 @@ export class NetnsCluster {
     await ensurePki(join(this.directory, "pki"), this.name, record.address);
     await this.#writeConfiguration(record);
     const sandbox = await this.#ensureSandbox(record, progress);
-    await this.#startControlPlane(record, sandbox, progress);
-    if (!record.controlPlaneOnly) await this.#startNode(record, sandbox, progress);
+    const api = await ApiClient.connect(this.kubeconfig);
+    await this.#startApi(record, sandbox, api, progress);
+    if (!record.controlPlaneOnly) await this.#prepareNode(record, sandbox, api);
+    await this.#startOthers(record, sandbox, api, progress);
     progress(record.controlPlaneOnly ? "control plane is up" : "is up");
   }
 
@@ -139,35 +141,45 @@ export class NetnsCluster {
     return sandbox;
   }
 
-  async #startControlPlane(record: ClusterRecord, sandbox: Sandbox, progress: Progress): Promise<void> {
-    const api = await ApiClient.connect(this.kubeconfig);
-    const first = apiDaemons(buildKey(), record.address);
-    // Needs nothing of the others, so it can start beside them.
-    if (!record.controlPlaneOnly) first.push(containerd());
-    const begun = await ensureDaemons(sandbox, first);
-    await waitForApi(this.#starting(sandbox, first), api);
-    if (begun.length > 0) progress(`${begun.join(", ")} started, API server ready`);
-
-    const controllers = controllerDaemons(buildKey());
-    const started = await ensureDaemons(sandbox, controllers);
-    await waitForControllers(this.#starting(sandbox, controllers), api);
-    if (started.length > 0) progress(`${started.join(", ")} started`);
+  /** Start etcd, the API server and, since it needs nothing of them, containerd; wait for the API server. */
+  async #startApi(
+    record: ClusterRecord,
+    sandbox: Sandbox,
+    api: ApiClient,
+    progress: Progress,
+  ): Promise<void> {
+    const daemons = apiDaemons(buildKey(), record.address);
+    if (!record.controlPlaneOnly) daemons.push(containerd());
+    const started = await ensureDaemons(sandbox, daemons);
+    await waitForApi(this.#starting(sandbox, daemons), api);
+    if (started.length > 0) progress(`${started.join(", ")} started, API server ready`);
   }
 
-  async #startNode(record: ClusterRecord, sandbox: Sandbox, progress: Progress): Promise<void> {
-    const api = await ApiClient.connect(this.kubeconfig);
+  /** Have containerd and the API server know what a node needs of them before it starts. */
+  async #prepareNode(record: ClusterRecord, sandbox: Sandbox, api: ApiClient): Promise<void> {
     await ensureCgroup(this.#cgroup);
     await waitForContainerd(this.#starting(sandbox, [containerd()]));
     await importImage(sandbox, this.directory, await pauseArchive());
     await applyDnsService(api, record.address);
+  }
 
-    const daemons = [...nodeDaemons(this.#nodeOptions(record)), coredns(buildKey())];
+  /** Start what needs the API server, and wait until all of it is ready. */
+  async #startOthers(
+    record: ClusterRecord,
+    sandbox: Sandbox,
+    api: ApiClient,
+    progress: Progress,
+  ): Promise<void> {
+    const daemons = controllerDaemons(buildKey());
+    if (!record.controlPlaneOnly) daemons.push(...this.#nodeDaemons(record));
     // The node's heartbeat counts in whole seconds.
     const now = new Date(Math.floor(Date.now() / 1000) * 1000);
     const started = await ensureDaemons(sandbox, daemons);
-    const since = started.includes("kubelet") ? now : new Date(0);
-    if (started.length > 0) progress(`${started.join(", ")} started; waiting for the node`);
-    await waitForNode(this.#starting(sandbox, daemons), api, record.address, since);
+    const starting = this.#starting(sandbox, daemons);
+    if (started.length > 0) progress(`${started.join(", ")} started`);
+    await waitForControllers(starting, api);
+    if (record.controlPlaneOnly) return;
+    await waitForNode(starting, api, record.address, started.includes("kubelet") ? now : new Date(0));
   }
 
   async #writeConfiguration(record: ClusterRecord): Promise<void> {
@@ -190,10 +202,16 @@ export class NetnsCluster {
     });
   }
 
+  /** All that should run. */
   #daemons(record: ClusterRecord): Daemon[] {
     const controlPlane = [...apiDaemons(buildKey(), record.address), ...controllerDaemons(buildKey())];
-    if (record.controlPlaneOnly) return controlPlane;
-    return [...controlPlane, containerd(), ...nodeDaemons(this.#nodeOptions(record)), coredns(buildKey())];
+    return record.controlPlaneOnly
+      ? controlPlane
+      : [...controlPlane, containerd(), ...this.#nodeDaemons(record)];
+  }
+
+  #nodeDaemons(record: ClusterRecord): Daemon[] {
+    return [...nodeDaemons(this.#nodeOptions(record)), coredns(buildKey())];
   }
 
   #nodeOptions(record: ClusterRecord): NodeOptions {
