@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 
 /**
  * Run a program of this package: its compiled form where the package is installed, its TypeScript source in a
- * checkout (Node strips the types itself, from 22.18 on).
+ * checkout (Node strips the types itself, from 22.18 on). Returns what its module exports.
  */
 export async function start(program) {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
@@ -13,5 +13,7 @@ export async function start(program) {
     process.exit(1);
   }
   const source = new URL(`../${program}.ts`, import.meta.url);
-  await import(existsSync(source) ? source.href : new URL(`../dist/${program}.js`, import.meta.url).href);
+  return await import(
+    existsSync(source) ? source.href : new URL(`../dist/${program}.js`, import.meta.url).href
+  );
 }

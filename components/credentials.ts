@@ -1,14 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { credentialsSecretName } from "../contract/index.ts";
 import { type ApiServer, tokenKubeconfig } from "./kubeconfig.ts";
+import { type OperatorAccess, operatorConfig, reasonOf } from "./operator.ts";
 import { TOKEN_LIFETIME_SECONDS } from "./remote-access.ts";
-
-/** How an operator reaches a cluster. */
-export interface OperatorAccess {
-  /** A kubeconfig file. Absent: KUBECONFIG, then `~/.kube/config`. */
-  kubeconfig?: string | undefined;
-  context: string;
-}
 
 export interface CredentialsArgs {
   source: { name: string; access: OperatorAccess };
@@ -81,17 +75,11 @@ async function requestToken(
   }
 }
 
-/** The client takes long to load, and previews do without it. */
 async function coreApi(access: OperatorAccess) {
-  const { CoreV1Api, KubeConfig } = await import("@kubernetes/client-node");
-  const config = new KubeConfig();
-  if (access.kubeconfig === undefined) config.loadFromDefault();
-  else config.loadFromFile(access.kubeconfig);
-  config.setCurrentContext(access.context);
-  return config.makeApiClient(CoreV1Api);
+  const { CoreV1Api } = await import("@kubernetes/client-node");
+  return (await operatorConfig(access)).makeApiClient(CoreV1Api);
 }
 
 function failure(what: string, error: unknown): Error {
-  const { message, cause } = error as { message?: string; cause?: { message?: string } };
-  return new Error(`${what}: ${cause?.message ?? message ?? String(error)}`, { cause: error });
+  return new Error(`${what}: ${reasonOf(error)}`, { cause: error });
 }
