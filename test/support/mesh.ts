@@ -1,0 +1,115 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { $, type ProcessOutput } from "zx";
+import { kubeconfigPath, kubectlPath } from "../../scripts/clusters/index.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+/** A mesh over the local clusters `east` and `west`, brought up by the command line as a user would. */
+export class TestMesh {
+  readonly #folder: string;
+  readonly #kubectl: string;
+  readonly kubeconfig: string;
+
+  private constructor(folder: string, kubectl: string, kubeconfig: string) {
+    this.#folder = folder;
+    this.#kubectl = kubectl;
+    this.kubeconfig = kubeconfig;
+  }
+
+  /** @param folder where `mesh.yaml` and the state go. */
+  static async at(folder: string): Promise<TestMesh> {
+    return new TestMesh(folder, await kubectlPath(), await kubeconfigPath());
+  }
+
+  get file(): string {
+    return join(this.#folder, "mesh.yaml");
+  }
+
+  /** Write `mesh.yaml`: both clusters, every link, and what `more` adds or replaces. */
+  async declare(more: object = {}): Promise<void> {
+    const gateway = { exposure: "NodePort" };
+    const mesh = {
+      name: "test",
+      trustDomain: "test.mesh",
+      kubeconfig: this.kubeconfig,
+      images: { controller: "isthmus-controller:dev", haproxy: "isthmus-haproxy:dev", pullPolicy: "Never" },
+      clusters: [
+        { name: "east", gateway },
+        { name: "west", gateway },
+      ],
+      topology: "full-mesh",
+      ...more,
+    };
+    await writeFile(this.file, stringify(mesh));
+  }
+
+  /** `isthmus … --file mesh.yaml`, whatever its exit code. */
+  isthmus(...args: string[]): Promise<ProcessOutput> {
+    return $({ cwd: root, nothrow: true, quiet: true })`node bin/isthmus.js ${args} --file ${this.file}`;
+  }
+
+  /** `kubectl` in one of the clusters: its output, or an error with what it said. */
+  async kubectl(cluster: string, ...args: string[]): Promise<string> {
+    const run = await this.tryKubectl(cluster, ...args);
+    if (run.exitCode === 0) return run.stdout;
+    throw new Error(
+      `kubectl --context ${cluster} ${args.join(" ")} ended with ${run.exitCode}: ${run.stderr}`,
+    );
+  }
+
+  /** `kubectl`, whatever its exit code. */
+  tryKubectl(cluster: string, ...args: string[]): Promise<ProcessOutput> {
+    const at = ["--kubeconfig", this.kubeconfig, "--context", cluster];
+    return $({ cwd: root, nothrow: true, quiet: true })`${this.#kubectl} ${at} ${args}`;
+  }
+
+  /** Apply objects given as JSON. */
+  async apply(cluster: string, ...objects: object[]): Promise<void> {
+    const list = JSON.stringify({ apiVersion: "v1", kind: "List", items: objects });
+    const at = ["--kubeconfig", this.kubeconfig, "--context", cluster];
+    await $({ cwd: root, quiet: true, input: list })`${this.#kubectl} ${at} apply -f -`;
+  }
+
+  async get<T>(cluster: string, ...args: string[]): Promise<T> {
+    return JSON.parse(await this.kubectl(cluster, "get", ...args, "-o", "json"));
+  }
+
+  /** `curl` in the pod of the Deployment `caller`; its output, or undefined when it fails. */
+  async curl(cluster: string, url: string): Promise<string | undefined> {
+    const run = await this.tryKubectl(cluster, "exec", "deploy/caller", "--", "curl", "-sf", "-m", "5", url);
+    return run.exitCode === 0 ? run.stdout : undefined;
+  }
+}
+
+/** A Deployment of the demo's server, which answers on 8888 with `payload`, and, unless it only calls, its Service. */
+export function workload(name: string, payload: string, kind: "server" | "caller" = "server"): object[] {
+  const labels = { app: name };
+  const container = {
+    name: "main",
+    image: "isthmus-demo:dev",
+    imagePullPolicy: "Never",
+    env: [{ name: "PAYLOAD", value: payload }],
+    readinessProbe: { httpGet: { path: "/", port: 8888 }, periodSeconds: 1 },
+  };
+  const deployment = {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name, namespace: "default" },
+    spec: {
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels },
+        spec: { terminationGracePeriodSeconds: 1, containers: [container] },
+      },
+    },
+  };
+  const service = {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name, namespace: "default" },
+    spec: { selector: labels, ports: [{ name: "http", port: 8888 }] },
+  };
+  return kind === "server" ? [deployment, service] : [deployment];
+}

@@ -1,0 +1,255 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect } from "node:tls";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { gatewayIdentity, routeServerName } from "../../contract/index.ts";
+import { startApiServer, stopApiServer } from "../../scripts/clusters/index.ts";
+import { TestMesh, workload } from "../support/mesh.ts";
+import { eventually } from "../support/wait.ts";
+
+/** The whole way, as a user goes it: a mesh from `mesh.yaml`, exports, calls across, and nothing left in the end. */
+describe("a mesh of east and west", () => {
+  let folder: string;
+  let mesh: TestMesh;
+  let before: Map<string, string[]>;
+  const westIdentity = gatewayIdentity("west", "test.mesh");
+  const mirrors = ["payments-west", "orders-west"];
+  const exports = ["payments", "orders"].map((service) => ({
+    cluster: "west",
+    namespace: "default",
+    service,
+  }));
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "isthmus-mesh-"));
+    mesh = await TestMesh.at(folder);
+    before = new Map(
+      await Promise.all(["east", "west"].map(async (c) => [c, await everything(mesh, c)] as const)),
+    );
+    await mesh.apply("west", ...workload("payments", "west-payments"), ...workload("orders", "west-orders"));
+    await mesh.apply("west", ...workload("internal", "west-internal"));
+    await mesh.apply("east", ...workload("caller", "east-caller", "caller"));
+    await mesh.declare({ exports });
+  }, 120_000);
+
+  afterAll(async () => {
+    await startApiServer("west");
+    await mesh.isthmus("destroy", "--yes");
+    await rm(folder, { recursive: true, force: true });
+  }, 300_000);
+
+  test("comes up from mesh.yaml in one command", async () => {
+    const up = await mesh.isthmus("up", "--yes");
+    expect(`${up.stdout}${up.stderr}`).toContain("test-links-east");
+    expect(up.exitCode).toBe(0);
+  }, 400_000);
+
+  test("has nothing more to do afterwards", async () => {
+    const preview = await mesh.isthmus("preview", "--expect-no-changes");
+    expect(preview.exitCode === 0 ? "no change" : preview.stdout + preview.stderr).toBe("no change");
+  }, 120_000);
+
+  test("answers a call to a mirror with the pod of the other cluster", async () => {
+    await mesh.kubectl("east", "rollout", "status", "deployment/caller", "--timeout=120s");
+    for (const [mirror, payload] of [
+      ["payments-west", "west-payments"],
+      ["orders-west", "west-orders"],
+    ]) {
+      const answer = await until(() => mesh.curl("east", `http://${mirror}:8888`), `an answer of ${mirror}`);
+      expect(JSON.parse(answer).payload).toBe(payload);
+    }
+  }, 180_000);
+
+  test("crosses by mutual TLS: west's gateway saw east's certificate", async () => {
+    await mesh.curl("east", "http://payments-west:8888");
+    const call = await until(async () => {
+      const log = await ingressLog(mesh, "west");
+      return log.find(
+        (entry) => entry.route === "default/payments:8888" || entry.sni?.startsWith("payments-8888-"),
+      );
+    }, "the call in the log of west's gateway");
+    expect(call).toMatchObject({ source: "east", tls: "TLSv1.3" });
+    expect(String(call.identity)).toContain("gateway.east");
+  }, 60_000);
+
+  test("lets no one in without a certificate, and with one only to what is exported", async () => {
+    const { address, port } = await gatewayOf(mesh, "west");
+    const secret = await mesh.get<{ data: Record<string, string> }>(
+      "east",
+      ...["-n", "isthmus", "secret", "isthmus-gateway-certificate"],
+    );
+    const decode = (key: string) => Buffer.from(secret.data[key] ?? "", "base64").toString();
+    const bundle = await mesh.get<{ data: Record<string, string> }>(
+      "east",
+      ...["-n", "isthmus", "configmap", "isthmus-trust-bundle"],
+    );
+    const ca = bundle.data["ca.crt"] ?? "";
+    const client = { cert: decode("tls.crt"), key: decode("tls.key") };
+    const serverName = (service: string) =>
+      routeServerName({ namespace: "default", service, port: 8888 }, westIdentity);
+    const call = (service: string, credentials: object) =>
+      httpOverTls({ host: address, port, servername: serverName(service), ca, ...credentials });
+
+    expect(await call("payments", client)).toContain("west-payments");
+    expect(await call("internal", client)).not.toContain("HTTP/");
+    expect(await call("payments", {})).not.toContain("HTTP/");
+  }, 60_000);
+
+  test("shows in a preview just what mesh.yaml was changed by", async () => {
+    await mesh.declare({
+      exports: [...exports, { cluster: "west", namespace: "default", service: "internal" }],
+    });
+    const preview = await mesh.isthmus("preview", "--json");
+    await mesh.declare({ exports });
+    expect(preview.exitCode).toBe(0);
+    const stacks: { stack: string; changes: Record<string, number> }[] = JSON.parse(preview.stdout).stacks;
+    const changed = stacks.filter((stack) => Object.keys(stack.changes).some((op) => op !== "same"));
+    expect(changed.map((stack) => stack.stack)).toEqual(["test-cluster-west"]);
+    expect(changed[0]?.changes).toMatchObject({ create: 2 }); // the component and the patch of the Service
+  }, 120_000);
+
+  test("has a deleted mirror back, on the same egress port", async () => {
+    const port = await egressPorts(mesh, "payments-west");
+    await mesh.kubectl("east", "delete", "service", "payments-west", "--wait=false");
+    await until(
+      async () => (await mesh.tryKubectl("east", "get", "service", "payments-west")).exitCode === 0,
+      "the mirror",
+    );
+    expect(await egressPorts(mesh, "payments-west")).toBe(port);
+    await until(() => mesh.curl("east", "http://payments-west:8888"), "an answer of payments-west");
+  }, 60_000);
+
+  test("keeps mirrors and carries calls while the other API server is gone", async () => {
+    await stopApiServer("west");
+    try {
+      const connected = "{.status.conditions[?(@.type=='Connected')].status}";
+      await until(async () => {
+        const status = await mesh.kubectl(
+          "east",
+          ..."get link west -n isthmus -o".split(" "),
+          `jsonpath=${connected}`,
+        );
+        return status !== "True";
+      }, "the Link to say that west is gone");
+      for (const mirror of mirrors)
+        expect(await mesh.curl("east", `http://${mirror}:8888`)).toContain("west-");
+    } finally {
+      await startApiServer("west");
+    }
+  }, 180_000);
+
+  test("takes an export back: the mirror goes and the way in is closed", async () => {
+    const unexport = await mesh.isthmus(
+      "unexport",
+      "orders",
+      "--cluster",
+      "west",
+      "--namespace",
+      "default",
+      "--yes",
+    );
+    expect(unexport.exitCode === 0 ? "" : unexport.stderr).toBe("");
+    await until(
+      async () => (await mesh.tryKubectl("east", "get", "service", "orders-west")).exitCode !== 0,
+      "no mirror",
+    );
+    expect(await mesh.curl("east", "http://payments-west:8888")).toContain("west-payments");
+  }, 120_000);
+
+  test("loses a target's mirrors with its Link, and has them back with the next up", async () => {
+    await mesh.kubectl("east", "delete", "link", "west", "-n", "isthmus", "--timeout=60s");
+    expect((await mesh.tryKubectl("east", "get", "service", "payments-west")).exitCode).not.toBe(0);
+    const up = await mesh.isthmus("up", "--yes");
+    expect(up.exitCode === 0 ? "" : up.stdout + up.stderr).toBe("");
+    await until(() => mesh.curl("east", "http://payments-west:8888"), "an answer of payments-west");
+  }, 180_000);
+
+  test("leaves nothing behind when it is destroyed", async () => {
+    const destroy = await mesh.isthmus("destroy", "--yes");
+    expect(destroy.exitCode === 0 ? "" : destroy.stdout + destroy.stderr).toBe("");
+    for (const cluster of ["east", "west"]) {
+      const left = (await everything(mesh, cluster)).filter((name) => !before.get(cluster)?.includes(name));
+      expect({ cluster, left: left.filter((name) => !ofTheTest.test(name)) }).toEqual({ cluster, left: [] });
+    }
+    const service = await mesh.get<{ metadata: { labels?: object } }>("west", "service", "payments");
+    expect(service.metadata.labels ?? {}).toEqual({});
+  }, 300_000);
+});
+
+/** Wait a minute at most for something to be there, or to be true. */
+async function until<T>(condition: () => Promise<T>, what: string) {
+  try {
+    return await eventually(condition, { withinMs: 60_000 });
+  } catch (error) {
+    throw new Error(`waited for ${what}: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** The workloads that the test itself put there. */
+const ofTheTest = /\b(payments|orders|internal|caller)\b/;
+
+/** Names of all objects of the kinds that Isthmus could leave behind. */
+async function everything(mesh: TestMesh, cluster: string): Promise<string[]> {
+  const kinds = (await mesh.kubectl(cluster, "api-resources", "--verbs=list,delete", "-o", "name"))
+    .trim()
+    .split("\n");
+  const passing = /^(events|leases\.coordination|componentstatuses|pods\.metrics)/;
+  const chosen = kinds.filter((kind) => !passing.test(kind)).join(",");
+  const names = await mesh.kubectl(cluster, "get", chosen, "-A", "--ignore-not-found", "-o", namesOf);
+  return names.trim().split("\n");
+}
+
+const namesOf = 'jsonpath={range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{"\\n"}{end}';
+
+async function ingressLog(mesh: TestMesh, cluster: string): Promise<Record<string, string>[]> {
+  const pods = ["-n", "isthmus", "-l", "app.kubernetes.io/component=gateway-ingress", "-c", "haproxy"];
+  const log = await mesh.kubectl(cluster, "logs", ...pods, "--tail", "200");
+  return log
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line));
+}
+
+async function gatewayOf(mesh: TestMesh, cluster: string): Promise<{ address: string; port: number }> {
+  const node = await mesh.kubectl(
+    cluster,
+    "get",
+    "nodes",
+    "-o",
+    "jsonpath={.items[0].status.addresses[0].address}",
+  );
+  const port = await mesh.kubectl(
+    cluster,
+    ..."get service isthmus-gateway -n isthmus -o".split(" "),
+    "jsonpath={.spec.ports[?(@.name=='mc-gateway')].nodePort}",
+  );
+  return { address: node, port: Number(port) };
+}
+
+async function egressPorts(mesh: TestMesh, mirror: string): Promise<string> {
+  const path = "jsonpath={.metadata.annotations.isthmus\\.dev/egress-ports}";
+  return mesh.kubectl("east", "get", "service", mirror, "-o", path);
+}
+
+/** One HTTP request over TLS: the answer, or "" when the other side closes without one. */
+function httpOverTls(options: {
+  host: string;
+  port: number;
+  servername: string;
+  ca: string;
+  cert?: string;
+  key?: string;
+}): Promise<string> {
+  return new Promise((resolve) => {
+    let answer = "";
+    const socket = connect(options, () =>
+      socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+    );
+    socket.on("data", (chunk) => {
+      answer += chunk;
+    });
+    socket.on("error", (error) => resolve(`refused: ${error.message}`));
+    socket.on("close", () => resolve(answer));
+  });
+}
