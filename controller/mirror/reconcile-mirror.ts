@@ -1,6 +1,7 @@
 import { type Link, type LinkServiceStatus, mirrorName, SERVICE_REASON } from "../../contract/index.ts";
 import { isForbidden, isInvalid, type KubeError } from "../kube/errors.ts";
 import { keyOf, refOf, type Service } from "../kube/objects.ts";
+import type { ReconcileResult } from "../kube/queue.ts";
 import type { Backends } from "./backends.ts";
 import type { Claim, Claims } from "./claims.ts";
 import {
@@ -36,12 +37,19 @@ export interface MirrorReconcilerOptions {
  */
 export class MirrorReconciler {
   readonly #options: MirrorReconcilerOptions;
+  /** Mirrors being made for each Link at the moment. */
+  readonly #busy = new Map<string, number>();
 
   constructor(options: MirrorReconcilerOptions) {
     this.#options = options;
   }
 
-  async reconcile(key: string, signal: AbortSignal): Promise<{ againMs: number } | undefined> {
+  /** Whether a mirror is being made for a Link at the moment, and may be there only after it. */
+  isBusy(link: Link): boolean {
+    return this.#busy.has(keyOf(link));
+  }
+
+  async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const [claim, ...losers] = this.#options.claims.of(key);
     for (const loser of losers) this.#refuse(loser, nameTaken(key, claim!));
     if (claim === undefined) {
@@ -58,7 +66,7 @@ export class MirrorReconciler {
       this.#refuse(claim, missingNamespace(claim.remote.metadata.namespace ?? ""));
       return undefined;
     }
-    const refusal = await this.#mirror(key, claim, examined, signal);
+    const refusal = await this.#counted(claim.link, () => this.#mirror(key, claim, examined, signal));
     if (refusal === undefined) return undefined;
     this.#refuse(claim, refusal);
     return { againMs: RECHECK_MS };
@@ -126,6 +134,18 @@ export class MirrorReconciler {
     const desired = keptService(actual, ports.of(key));
     const service = await objects.ensureService(desired, link, signal);
     if (!isRefusal(service)) await objects.ensureSlices(service, backends.of(link), link, signal);
+  }
+
+  async #counted<T>(link: Link, work: () => Promise<T>): Promise<T> {
+    const key = keyOf(link);
+    this.#busy.set(key, (this.#busy.get(key) ?? 0) + 1);
+    try {
+      return await work();
+    } finally {
+      const left = this.#busy.get(key)! - 1;
+      if (left > 0) this.#busy.set(key, left);
+      else this.#busy.delete(key);
+    }
   }
 
   #refuse(claim: Claim, refusal: Refusal): void {

@@ -4,7 +4,7 @@ import type { Clock } from "../kube/clock.ts";
 import type { Credentials } from "../kube/credentials.ts";
 import type { Log } from "../kube/log.ts";
 import type { Service, ServiceSpec } from "../kube/objects.ts";
-import { Reflector, type ReflectorState, type Sink } from "../kube/reflector.ts";
+import { Reflector, type ReflectorState } from "../kube/reflector.ts";
 import { SERVICES } from "../kube/resource.ts";
 import { Store } from "../kube/store.ts";
 import { CONNECTED, CONNECTING, failedState } from "./connection-state.ts";
@@ -15,6 +15,9 @@ import type { ConnectionState } from "./status.ts";
 export const BY_MIRROR = "mirror";
 /** Index of a target's services by namespace. */
 export const BY_NAMESPACE = "namespace";
+
+/** Most exported services of one target: a longer list is refused as a whole, and the mirrors that are there stay. */
+const MAX_SERVICES = 20_000;
 
 export interface TargetOptions {
   clock: Clock;
@@ -50,7 +53,7 @@ export class Target {
     this.link = { namespace: link.metadata.namespace, name: link.metadata.name };
     this.cluster = link.spec.targetClusterName;
     this.#options = options;
-    this.services = new Store<Service>()
+    this.services = new Store<Service>({ capacity: MAX_SERVICES })
       .index(BY_MIRROR, (service) => [mirrorKey(service, this.cluster)])
       .index(BY_NAMESPACE, (service) => [service.metadata.namespace ?? ""]);
   }
@@ -88,8 +91,12 @@ export class Target {
       client,
       resource: SERVICES,
       labelSelector: query,
-      sink: this.#sink((service) => matchesSelector(selector, service.metadata.labels)),
-      transform: trimmed,
+      sink: this.services,
+      // A target is not trusted: what it was not asked for, or cannot be an API server's word, goes no further.
+      transform: (service) =>
+        hasValidName(service) && matchesSelector(selector, service.metadata.labels)
+          ? trimmed(service)
+          : undefined,
       clock,
       random,
       log,
@@ -131,21 +138,6 @@ export class Target {
   #close(): void {
     this.#connection?.stop.abort(new Error(`the connection to cluster ${this.cluster} is no longer wanted`));
     this.#connection = undefined;
-  }
-
-  /** A target is not trusted: what it was not asked for, or cannot be an API server's word, goes no further. */
-  #sink(selected: (service: Service) => boolean): Sink<Service> {
-    const wanted = (service: Service) => hasValidName(service) && selected(service);
-    return {
-      apply: (service) => {
-        if (wanted(service)) this.services.apply(service);
-        else if (hasValidName(service)) this.services.delete(service);
-      },
-      delete: (service) => {
-        if (hasValidName(service)) this.services.delete(service);
-      },
-      reset: (services) => this.services.reset(services.filter(wanted)),
-    };
   }
 }
 

@@ -1,0 +1,132 @@
+import { createHash } from "node:crypto";
+import { LINK_GROUP, LINK_KIND, LINK_VERSION, type Link } from "../../contract/index.ts";
+import type { KubeClient } from "../kube/client.ts";
+import type { Clock } from "../kube/clock.ts";
+import { isNotFound } from "../kube/errors.ts";
+import type { Log } from "../kube/log.ts";
+import type { Event } from "../kube/objects.ts";
+import { EVENTS } from "../kube/resource.ts";
+import { FIELD_MANAGER } from "./writer.ts";
+
+/** What happened to a Link, as `kubectl describe link` shows it. */
+export interface LinkEvent {
+  type: "Normal" | "Warning";
+  reason: string;
+  message: string;
+}
+
+/** A Link may have so many Events at once… */
+const BURST = 25;
+/** …and one more after each pause: a target with thousands of bad services must not flood the source. */
+const REFILL_MS = 30_000;
+/** Events that can wait to be written. */
+const MAX_WAITING = 200;
+const MAX_MESSAGE = 1024;
+
+/** Writes Events on Links, one after the other; the same one again counts up. An Event that cannot be written is dropped. */
+export class LinkEvents {
+  readonly #client: KubeClient;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #budgets = new Map<string, { left: number; at: number }>();
+  /** How often each Event was written, by its name; the oldest is forgotten first. */
+  readonly #counts = new Map<string, { count: number; first: string }>();
+  readonly #waiting: { link: Link; event: LinkEvent }[] = [];
+  #sending = false;
+
+  constructor(client: KubeClient, clock: Clock, log: Log) {
+    this.#client = client;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  record(link: Link, event: LinkEvent): void {
+    if (!this.#afford(link.metadata.uid ?? link.metadata.name) || this.#waiting.length >= MAX_WAITING) {
+      this.#log.debug("event left out", { link: link.metadata.name, ...event });
+      return;
+    }
+    this.#waiting.push({ link, event });
+    if (!this.#sending) void this.#send();
+  }
+
+  async #send(): Promise<void> {
+    this.#sending = true;
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      try {
+        await this.#write(next.link, next.event);
+      } catch (error) {
+        this.#log.warn("an event could not be written", {
+          link: next.link.metadata.name,
+          ...next.event,
+          error,
+        });
+      }
+    }
+    this.#sending = false;
+  }
+
+  async #write(link: Link, event: LinkEvent): Promise<void> {
+    const { namespace, name, uid } = link.metadata;
+    const message = event.message.slice(0, MAX_MESSAGE);
+    const digest = createHash("sha256").update(JSON.stringify([uid, event.type, event.reason, message]));
+    const eventName = `${name.slice(0, 200)}.${digest.digest("hex").slice(0, 16)}`;
+    const now = `${new Date(this.#clock.now()).toISOString().slice(0, 19)}Z`;
+    const before = this.#counts.get(eventName);
+    const count = (before?.count ?? 0) + 1;
+    const first = before?.first ?? now;
+    this.#remember(eventName, { count, first });
+    if (before !== undefined) {
+      try {
+        const body = { count, lastTimestamp: now };
+        await this.#client.patch(EVENTS, { namespace, name: eventName }, body, {
+          type: "merge",
+          fieldManager: FIELD_MANAGER,
+        });
+        return;
+      } catch (error) {
+        // Events live for an hour.
+        if (!isNotFound(error)) throw error;
+      }
+    }
+    const object: Event = {
+      apiVersion: "v1",
+      kind: "Event",
+      metadata: { namespace, name: eventName },
+      involvedObject: {
+        apiVersion: `${LINK_GROUP}/${LINK_VERSION}`,
+        kind: LINK_KIND,
+        namespace,
+        name,
+        ...(uid === undefined ? {} : { uid }),
+      },
+      type: event.type,
+      reason: event.reason,
+      message,
+      count,
+      firstTimestamp: first,
+      lastTimestamp: now,
+      source: { component: FIELD_MANAGER },
+      reportingComponent: FIELD_MANAGER,
+    };
+    await this.#client.create(EVENTS, object, { fieldManager: FIELD_MANAGER });
+  }
+
+  #remember(name: string, value: { count: number; first: string }): void {
+    this.#counts.delete(name);
+    this.#counts.set(name, value);
+    const [oldest] = this.#counts.keys();
+    if (this.#counts.size > 1_000 && oldest !== undefined) this.#counts.delete(oldest);
+  }
+
+  #afford(link: string): boolean {
+    const now = this.#clock.monotonic();
+    const budget = this.#budgets.get(link) ?? { left: BURST, at: now };
+    const refilled = Math.floor((now - budget.at) / REFILL_MS);
+    budget.left = Math.min(BURST, budget.left + refilled);
+    budget.at += refilled * REFILL_MS;
+    this.#budgets.set(link, budget);
+    if (budget.left === 0) return false;
+    budget.left--;
+    return true;
+  }
+}

@@ -1,0 +1,83 @@
+import { isIPv4 } from "node:net";
+import { IN_SLICES_GATE, linkLabelValue } from "../../contract/index.ts";
+import { type EndpointSlice, keyOf, type Pod } from "../kube/objects.ts";
+import { PODS } from "../kube/resource.ts";
+import type { Backends } from "./backends.ts";
+import { linkLabelOf } from "./ownership.ts";
+import { hasCondition, isServing, podAddresses } from "./slices.ts";
+import type { SourceCluster } from "./source.ts";
+import type { SourceWriter } from "./writer.ts";
+
+/** Whether an egress pod waits for all slices to name it. */
+export function isGated(pod: Pod): boolean {
+  const gated =
+    pod.spec?.readinessGates?.some(({ conditionType }) => conditionType === IN_SLICES_GATE) ?? false;
+  return gated && isServing(pod) && !hasCondition(pod, IN_SLICES_GATE);
+}
+
+/** Whether every slice names the pod that is to name it, which `wanted` gives the addresses for. */
+export function isNamedByAll(
+  pod: Pod,
+  slices: readonly EndpointSlice[],
+  wanted: (slice: EndpointSlice) => ReadonlySet<string>,
+): boolean {
+  const addresses = podAddresses(pod);
+  return slices.every((slice) => {
+    const expected = addresses.filter(
+      (ip) => wanted(slice).has(ip) && (isIPv4(ip) ? "IPv4" : "IPv6") === slice.addressType,
+    );
+    const named = new Set(slice.endpoints?.flatMap((endpoint) => endpoint.addresses));
+    return expected.every((ip) => named.has(ip));
+  });
+}
+
+/**
+ * Opens the readiness gate of each egress pod that all slices name: a rollout takes no old pod away before the new one gets
+ * its calls.
+ */
+export class ReadinessGates {
+  readonly #source: SourceCluster;
+  readonly #backends: Backends;
+  readonly #writer: SourceWriter;
+
+  constructor(source: SourceCluster, backends: Backends, writer: SourceWriter) {
+    this.#source = source;
+    this.#backends = backends;
+    this.#writer = writer;
+  }
+
+  /** Whether there is a pod that waits: nothing else needs a look. */
+  get waiting(): boolean {
+    return this.#source.pods.list().some(isGated);
+  }
+
+  /** Open the gates that can be opened. */
+  async open(now: Date, signal: AbortSignal): Promise<void> {
+    const slices = this.#source.slices.list();
+    const wanted = this.#wanted();
+    for (const pod of this.#source.pods.list().filter(isGated)) {
+      if (!isNamedByAll(pod, slices, wanted)) continue;
+      const condition = {
+        type: IN_SLICES_GATE,
+        status: "True",
+        reason: "NamedByAllSlices",
+        message: "every mirror's slice names this pod",
+        lastTransitionTime: `${now.toISOString().slice(0, 19)}Z`,
+      };
+      const shelf = { resource: PODS, store: this.#source.pods };
+      const body = { status: { conditions: [condition] } };
+      await this.#writer.patch(shelf, keyOf(pod), body, { signal, subresource: "status", type: "strategic" });
+    }
+  }
+
+  /** The addresses that the slices of each Link are to name. */
+  #wanted(): (slice: EndpointSlice) => ReadonlySet<string> {
+    const byLink = new Map(
+      this.#source.links
+        .list()
+        .map((link) => [linkLabelValue(link.metadata), new Set(this.#backends.of(link).addresses)]),
+    );
+    const none = new Set<string>();
+    return (slice) => byLink.get(linkLabelOf(slice) ?? "") ?? none;
+  }
+}

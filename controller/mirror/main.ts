@@ -1,0 +1,109 @@
+import { hostname } from "node:os";
+import { DEFAULT_NAMESPACE, EGRESS_PORTS, MIRROR } from "../../contract/index.ts";
+import { AdminServer } from "../kube/admin.ts";
+import { KubeClient } from "../kube/client.ts";
+import { type Clock, systemClock } from "../kube/clock.ts";
+import { Initialized } from "../kube/initialized.ts";
+import { LeaderElection } from "../kube/lease.ts";
+import type { Log } from "../kube/log.ts";
+import { loadOwnCluster } from "../kube/own-cluster.ts";
+import { MirrorController } from "./controller.ts";
+import type { DataPlane } from "./desired.ts";
+import { MirrorMetrics } from "./metrics.ts";
+import type { PortRange } from "./ports.ts";
+import { SourceCluster } from "./source.ts";
+
+export interface MirrorOptions {
+  /** Where the Links, their Secrets and the egress pods are. @default "isthmus" */
+  namespace?: string | undefined;
+  /** Kubeconfig file of the source. @default in a pod its ServiceAccount, else `KUBECONFIG`, else `~/.kube/config` */
+  kubeconfig?: string | undefined;
+  /** Context of the kubeconfig. @default its current context */
+  context?: string | undefined;
+  /** `/live /ready /metrics /state`; port 0 takes a free one. @default ":9990" */
+  adminAddress?: string | undefined;
+  /** @default "standalone" */
+  dataPlane?: DataPlane | undefined;
+  /** Mirrors reconciled at a time. @default 8 */
+  workers?: number | undefined;
+  /** Protected namespaces in which targets may have mirrors all the same. @default none */
+  allowNamespaces?: readonly string[] | undefined;
+  /** Ports of the egress to hand out. @default 20000 to 28191 */
+  egressPorts?: PortRange | undefined;
+  /** Who this process is in the leader election. @default the host's name and the process' number */
+  identity?: string | undefined;
+  clock?: Clock;
+  random?: () => number;
+  log: Log;
+}
+
+/** Where a target must not be able to put a Service; Isthmus's own namespace is another. */
+const PROTECTED_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease"];
+
+/**
+ * The role `mirror`: exported services of the targets become mirror services here. Runs until `signal` is aborted. Rejects
+ * where it cannot even start: no credentials for its own cluster, or an admin address that is taken.
+ */
+export async function runMirror(options: MirrorOptions, signal: AbortSignal): Promise<void> {
+  const { namespace = DEFAULT_NAMESPACE, clock = systemClock, random = Math.random, log } = options;
+  const credentials = await loadOwnCluster({ kubeconfig: options.kubeconfig, context: options.context });
+  const client = new KubeClient({ cluster: "source", credentials });
+  const source = new SourceCluster({ client, namespace, clock, random, log });
+  const metrics = new MirrorMetrics();
+  const initialized = new Initialized();
+  const listed = initialized.handle("the source's objects");
+  const election = new LeaderElection({
+    client,
+    namespace,
+    name: MIRROR,
+    identity: options.identity ?? `${hostname()}_${process.pid}`,
+    clock,
+    random,
+    log,
+  });
+  const admin = new AdminServer({
+    address: options.adminAddress ?? ":9990",
+    registry: metrics.registry,
+    initialized,
+    notReady: () => source.waitingFor(),
+    log,
+  });
+  let controller: MirrorController | undefined;
+  admin.state("leader", () => election.state());
+  admin.state("source", () => source.state());
+  admin.state("mirror", () => controller?.state() ?? null);
+  await admin.listen();
+
+  const lead = async (term: AbortSignal) => {
+    controller = new MirrorController({
+      client,
+      source,
+      policy: {
+        dataPlane: options.dataPlane ?? "standalone",
+        protectedNamespaces: protectedNamespaces(namespace, options.allowNamespaces ?? []),
+      },
+      egressPorts: options.egressPorts ?? EGRESS_PORTS,
+      workers: options.workers ?? 8,
+      clock,
+      random,
+      metrics,
+      log,
+    });
+    await controller.run(term);
+    controller = undefined;
+  };
+  try {
+    const watching = source.run(signal);
+    await Promise.race([source.synced(), watching]);
+    listed.done();
+    await election.run(lead, signal);
+    await watching;
+  } finally {
+    await admin.close();
+    await client.close();
+  }
+}
+
+function protectedNamespaces(own: string, allowed: readonly string[]): Set<string> {
+  return new Set([...PROTECTED_NAMESPACES, own].filter((namespace) => !allowed.includes(namespace)));
+}

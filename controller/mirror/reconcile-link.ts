@@ -1,0 +1,138 @@
+import { createHash } from "node:crypto";
+import {
+  CREDENTIALS_SECRET_KEY,
+  CREDENTIALS_SECRET_TYPE,
+  LINK_FINALIZER,
+  type Link,
+} from "../../contract/index.ts";
+import { CredentialsError } from "../kube/credentials.ts";
+import { keyOf, type Secret } from "../kube/objects.ts";
+import { parseRemoteKubeconfig } from "../kube/remote-credentials.ts";
+import { LINKS } from "../kube/resource.ts";
+import type { Claims } from "./claims.ts";
+import { badCredentials, duplicateTarget, missingCredentials } from "./connection-state.ts";
+import type { SourceCluster } from "./source.ts";
+import type { Access, Target } from "./target.ts";
+import type { SourceWriter } from "./writer.ts";
+
+export interface LinkReconcilerOptions {
+  source: SourceCluster;
+  claims: Claims;
+  /** By the key of their Link; kept up to date here. */
+  targets: Map<string, Target>;
+  writer: SourceWriter;
+  /** Make the target of a new Link. */
+  newTarget: (link: Link) => Target;
+  /** A Link is being deleted: look at its mirrors, which may go now. Called once. */
+  onDeleting: (link: Link, target: Target | undefined) => void;
+  /** Whether a mirror is being made for a Link at the moment, and may be there only after it. */
+  isBusy: (link: Link) => boolean;
+}
+
+/** One Link, by its key: have a connection to its target, or say why there is none; clean up when it is deleted. */
+export class LinkReconciler {
+  readonly #options: LinkReconcilerOptions;
+  /** Links whose mirrors were told to go; those that could not go yet are tried again by themselves. */
+  readonly #cleaning = new Set<string>();
+
+  constructor(options: LinkReconcilerOptions) {
+    this.#options = options;
+  }
+
+  async reconcile(key: string, signal: AbortSignal): Promise<undefined> {
+    const { source, claims } = this.#options;
+    const link = source.links.get(key);
+    if (link === undefined) {
+      this.#cleaning.delete(key);
+      this.#drop(key);
+      return undefined;
+    }
+    if (link.metadata.deletionTimestamp !== undefined) {
+      await this.#cleanUp(key, link, signal);
+      return undefined;
+    }
+    // Before anything is made for it: what was made must be removed before the Link is.
+    await this.#setFinalizers(key, link, [...new Set([...finalizers(link), LINK_FINALIZER])], signal);
+    const target = this.#target(key, link);
+    const active = claims.activeFor(link);
+    if (active !== undefined && keyOf(active) !== key) {
+      target.disconnect(duplicateTarget(link.spec.targetClusterName, active.metadata.name));
+      return undefined;
+    }
+    this.#connect(link, target);
+    return undefined;
+  }
+
+  #connect(link: Link, target: Target): void {
+    const name = `${link.metadata.namespace}/${link.spec.clusterCredentialsSecret}`;
+    const secret = this.#options.source.secrets.get(name);
+    if (secret === undefined || secret.type !== CREDENTIALS_SECRET_TYPE) {
+      target.disconnect(missingCredentials(name, CREDENTIALS_SECRET_TYPE));
+      return;
+    }
+    let access: Access;
+    try {
+      access = readAccess(secret);
+    } catch (error) {
+      if (!(error instanceof CredentialsError)) throw error;
+      target.disconnect(badCredentials(name, error));
+      return;
+    }
+    target.connect(link, access);
+  }
+
+  #target(key: string, link: Link): Target {
+    const { targets, newTarget } = this.#options;
+    const known = targets.get(key);
+    if (known?.cluster === link.spec.targetClusterName) return known;
+    this.#drop(key);
+    const target = newTarget(link);
+    targets.set(key, target);
+    return target;
+  }
+
+  #drop(key: string): void {
+    this.#options.targets.get(key)?.stop();
+    this.#options.targets.delete(key);
+  }
+
+  async #cleanUp(key: string, link: Link, signal: AbortSignal): Promise<void> {
+    const { source, targets, onDeleting, isBusy } = this.#options;
+    const target = targets.get(key);
+    this.#drop(key);
+    if (!finalizers(link).includes(LINK_FINALIZER)) return;
+    const left = source.mirrorsOf(link.metadata).length + source.slicesOf(link.metadata).length;
+    if (!this.#cleaning.has(key)) {
+      this.#cleaning.add(key);
+      onDeleting(link, target);
+    }
+    if (left > 0 || isBusy(link)) return;
+    const others = finalizers(link).filter((finalizer) => finalizer !== LINK_FINALIZER);
+    await this.#setFinalizers(key, link, others, signal);
+  }
+
+  async #setFinalizers(key: string, link: Link, wanted: string[], signal: AbortSignal): Promise<void> {
+    if (wanted.length === finalizers(link).length) return;
+    const { resourceVersion } = link.metadata;
+    const shelf = { resource: LINKS, store: this.#options.source.links };
+    await this.#options.writer.patch(
+      shelf,
+      key,
+      { metadata: { resourceVersion, finalizers: wanted } },
+      { signal },
+    );
+  }
+}
+
+/** How to reach a target, from its credentials Secret. Throws `CredentialsError`. */
+function readAccess(secret: Secret): Access {
+  const encoded = secret.data?.[CREDENTIALS_SECRET_KEY];
+  if (encoded === undefined) throw new CredentialsError(`it has no key ${CREDENTIALS_SECRET_KEY}`);
+  const text = Buffer.from(encoded, "base64").toString("utf8");
+  const fingerprint = createHash("sha256").update(text).digest("hex");
+  return { credentials: parseRemoteKubeconfig(text), fingerprint };
+}
+
+function finalizers(link: Link): string[] {
+  return link.metadata.finalizers ?? [];
+}

@@ -1,0 +1,100 @@
+import { isDeepStrictEqual } from "node:util";
+import { LINK_CONDITION, type Link, type LinkServiceStatus } from "../../contract/index.ts";
+import type { Clock } from "../kube/clock.ts";
+import { keyOf } from "../kube/objects.ts";
+import type { ReconcileResult } from "../kube/queue.ts";
+import { LINKS } from "../kube/resource.ts";
+import type { LinkEvents } from "./events.ts";
+import type { SourceCluster } from "./source.ts";
+import { isFailure, linkStatus, sameStatus } from "./status.ts";
+import type { Target } from "./target.ts";
+import type { SourceWriter } from "./writer.ts";
+
+/** A Link's status is written no more often. */
+const EVERY_MS = 1_000;
+
+export interface ReporterOptions {
+  source: SourceCluster;
+  targets: ReadonlyMap<string, Target>;
+  writer: SourceWriter;
+  events: LinkEvents;
+  clock: Clock;
+  /** A Link's status is to be written, soon. */
+  onNews: (link: string) => void;
+}
+
+/** Tells people how their Links are doing: in the status, batched, and by Events when something turns bad or good. */
+export class LinkReporter {
+  readonly #options: ReporterOptions;
+  readonly #writtenAt = new Map<string, number>();
+  readonly #reasons = new Map<string, string>();
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+  }
+
+  /** Something became of an exported service. */
+  service(link: Link, target: Target, outcome: LinkServiceStatus): void {
+    const key = `${outcome.namespace}/${outcome.name}`;
+    // It may be gone while its mirror was being made: then there is nothing to tell.
+    if (!target.services.has(key)) return;
+    const before = target.outcomes.get(key) ?? known(link, outcome);
+    if (isDeepStrictEqual(target.outcomes.get(key), outcome)) return;
+    target.outcomes.set(key, outcome);
+    this.#options.onNews(keyOf(link));
+    if (!isFailure(outcome) || (before?.reason === outcome.reason && before.message === outcome.message))
+      return;
+    const message = `${key} of cluster ${target.cluster} is not mirrored: ${outcome.message ?? ""}`;
+    this.#options.events.record(link, { type: "Warning", reason: outcome.reason, message });
+  }
+
+  /** The connection to a Link's target changed. */
+  connection(link: Link, target: Target): void {
+    const key = keyOf(link);
+    this.#options.onNews(key);
+    const { status, reason, message } = target.state;
+    const condition = link.status?.conditions?.find(({ type }) => type === LINK_CONDITION.connected);
+    const before = this.#reasons.get(key) ?? condition?.reason;
+    if (status === "Unknown" || before === reason) return;
+    this.#reasons.set(key, reason);
+    this.#options.events.record(link, { type: status === "True" ? "Normal" : "Warning", reason, message });
+  }
+
+  /** Bring the status of one Link up to date. */
+  async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
+    const { source, targets, writer, clock } = this.#options;
+    const link = source.links.get(key);
+    const target = targets.get(key);
+    if (link === undefined) {
+      this.#writtenAt.delete(key);
+      this.#reasons.delete(key);
+      return undefined;
+    }
+    if (target === undefined) return undefined;
+    const since = clock.monotonic() - (this.#writtenAt.get(key) ?? Number.NEGATIVE_INFINITY);
+    if (since < EVERY_MS) return { againMs: EVERY_MS - since };
+    const report = {
+      connection: target.state,
+      listed: target.listed,
+      pending: target.pending,
+      services: [...target.outcomes.values()],
+    };
+    const status = linkStatus(link, report, new Date(clock.now()));
+    if (sameStatus(link.status, status)) return undefined;
+    this.#writtenAt.set(key, clock.monotonic());
+    await writer.patch(
+      { resource: LINKS, store: source.links },
+      key,
+      { status },
+      { signal, subresource: "status" },
+    );
+    return undefined;
+  }
+}
+
+/** What an earlier controller said of a service: a new one need not tell again. */
+function known(link: Link, outcome: LinkServiceStatus): LinkServiceStatus | undefined {
+  return link.status?.services?.find(
+    ({ namespace, name }) => namespace === outcome.namespace && name === outcome.name,
+  );
+}
