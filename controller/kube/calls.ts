@@ -15,6 +15,8 @@ export interface WriteOptions extends CallOptions {
   subresource?: string | undefined;
   /** Ahead of other writes where the throttle holds some back. */
   urgent?: boolean | undefined;
+  /** Never held back: for what must not wait even while the server asks for fewer calls. */
+  unthrottled?: boolean | undefined;
 }
 
 export interface ApplyOptions extends WriteOptions {
@@ -65,4 +67,5 @@ export interface RequestOptions extends CallOptions {
   /** @default "application/json" */
   contentType?: string;
   urgent?: boolean | undefined;
+  unthrottled?: boolean | undefined;
 }

@@ -12,7 +12,7 @@ import type {
 import type { Credentials } from "./credentials.ts";
 import type { KubeList, KubeObject, ObjectRef } from "./objects.ts";
 import { type Place, path, type Resource } from "./resource.ts";
-import type { Throttle } from "./throttle.ts";
+import { Throttle } from "./throttle.ts";
 import { type Answer, Transport } from "./transport.ts";
 import { readWatch, type WatchEvent } from "./watch.ts";
 
@@ -29,7 +29,7 @@ export interface KubeClientOptions {
   maxResponseBytes?: number;
   /** Most connections at a time, where the server speaks HTTP/1.1 only; with HTTP/2 there is one. @default 16 */
   connections?: number;
-  /** Finds how many writes at a time the server takes. @default no limit */
+  /** Finds how many writes at a time the server takes. @default one of its own */
   throttle?: Throttle;
 }
 
@@ -51,7 +51,7 @@ const WATCH_IDLE_MS = 75_000;
 export class KubeClient {
   readonly cluster: string;
   readonly #options: Required<Omit<KubeClientOptions, "throttle" | "credentials">>;
-  readonly #throttle: Throttle | undefined;
+  readonly #throttle: Throttle;
   #transport: Transport;
   #server: string;
   readonly #swapListeners = new Set<() => void>();
@@ -65,9 +65,14 @@ export class KubeClient {
       connections: 16,
       ...rest,
     };
-    this.#throttle = throttle;
+    this.#throttle = throttle ?? new Throttle();
     this.#transport = new Transport({ ...this.#options, credentials });
     this.#server = credentials.server;
+  }
+
+  /** How many writes at a time the server is given now. */
+  get throttle(): Throttle {
+    return this.#throttle;
   }
 
   /** URL of the API server. */
@@ -181,14 +186,8 @@ export class KubeClient {
 
   /** Any other call, its answer parsed as JSON. Methods other than GET are writes: the throttle may hold them back. */
   async request(method: string, url: string, options: RequestOptions = {}): Promise<unknown> {
-    const {
-      query,
-      body,
-      contentType = "application/json",
-      urgent,
-      signal,
-      timeoutMs = CALL_TIMEOUT_MS,
-    } = options;
+    const { query, body, contentType = "application/json" } = options;
+    const { urgent, unthrottled, signal, timeoutMs = CALL_TIMEOUT_MS } = options;
     const full = url + search(query ?? {});
     const exchange = async () => {
       const answer: Answer = await this.#transport.send({
@@ -202,7 +201,7 @@ export class KubeClient {
       });
       return await readAnswer(answer, this.#site(method, full), this.#options.maxResponseBytes);
     };
-    if (method === "GET" || this.#throttle === undefined) return await exchange();
+    if (method === "GET" || unthrottled) return await exchange();
     return await this.#throttle.run(exchange, { urgent, signal });
   }
 
@@ -244,6 +243,7 @@ export class KubeClient {
       signal: call.signal,
       timeoutMs: call.timeoutMs,
       urgent: call.urgent,
+      unthrottled: call.unthrottled,
       query: { fieldManager, force: force || undefined, dryRun: dryRun ? "All" : undefined },
       body,
       ...(contentType !== undefined && { contentType }),

@@ -205,7 +205,7 @@ export class LeaderElection {
     const lease: Lease = known
       ? { ...known, spec }
       : { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { namespace, name }, spec };
-    const options = { signal, urgent: true };
+    const options = { signal, unthrottled: true };
     this.#saw(
       known ? await client.update(LEASES, lease, options) : await client.create(LEASES, lease, options),
     );
@@ -217,7 +217,7 @@ export class LeaderElection {
     if (this.#mustLook || !lease) return;
     try {
       const spec = { ...lease.spec, holderIdentity: "", leaseDurationSeconds: 1 };
-      await client.update(LEASES, { ...lease, spec }, { timeoutMs: 3_000, urgent: true });
+      await client.update(LEASES, { ...lease, spec }, { timeoutMs: 3_000, unthrottled: true });
       this.#log.info("lease given up");
     } catch (error) {
       this.#log.info("lease not given up: it runs out by itself", { error });
