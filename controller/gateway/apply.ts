@@ -59,7 +59,7 @@ export class Applier {
     const certificateReplaced = await runtime.syncCertificate(files.certificate, material.certificatePem);
     const trustReplaced = await runtime.syncTrust(files.trust, material.trustPem);
     let changes = await this.#syncMaps(picture.maps);
-    await this.#revoke(picture);
+    await this.#cutRevoked(picture);
 
     const outcome = await this.#ensureConfig(picture.config);
     if (outcome.reloaded) changes += await this.#syncMaps(picture.maps);
@@ -91,13 +91,13 @@ export class Applier {
     return changes;
   }
 
-  /** Workers from before a reload may carry connections of a caller that is let in no longer, too. */
-  async #revoke(picture: Picture): Promise<void> {
+  /** Workers from before a reload may carry connections of such a caller, and handshakes that are about to be one. */
+  async #cutRevoked(picture: Picture): Promise<void> {
     const { runtime, master, log } = this.#options;
-    if (picture.revoke === undefined) return;
-    for (const command of picture.revoke(await runtime.backends())) {
-      log.info("telling every HAProxy worker", { command });
-      await master.tellWorkers(command);
+    for (const { backend, file, key } of picture.revoked?.(await runtime.backends()) ?? []) {
+      await master.tellWorkers(`del map ${file} ${key}`);
+      const cut = await master.cutConnections(backend);
+      log.info("a caller is let in no longer", { caller: key, connectionsCut: cut });
     }
   }
 

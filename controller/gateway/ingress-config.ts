@@ -42,7 +42,7 @@ export function ingressConfig(settings: IngressSettings): string {
       return { heading: `backend ${sourceBackend(source)}`, lines: ["retries 2", "server any 0.0.0.0:0"] };
     }),
     probeFrontend(settings),
-    { heading: "backend probe", lines: [`server probe 127.0.0.1:${settings.probePort}`] },
+    { heading: "backend own_health", lines: [`server probe 127.0.0.1:${settings.probePort}`] },
   ]);
 }
 
@@ -66,7 +66,7 @@ function frontend(settings: IngressSettings): Section {
     "tcp-request content reject unless { var(sess.route) -m found }",
     "tcp-request content set-dst var(sess.route),field(1,/)",
     "tcp-request content set-dst-port var(sess.route),field(2,/)",
-    "use_backend probe if health_check",
+    "use_backend own_health if health_check",
     "use_backend %[var(sess.backend)]",
   ];
   return { heading: "frontend ingress", lines: settings.accessLog ? [...lines, ...logLines()] : lines };

@@ -8,7 +8,7 @@ import {
 } from "../../contract/index.ts";
 import { keyOf, type Service, type ServiceAccount } from "../kube/objects.ts";
 import { backendSource, type IngressSettings, ingressConfig, sourceBackend } from "./ingress-config.ts";
-import { isMapToken, type Picture } from "./picture.ts";
+import { isMapToken, type Picture, type Revoked } from "./picture.ts";
 
 export interface IngressInput {
   settings: Omit<IngressSettings, "sources">;
@@ -59,17 +59,16 @@ export function ingressPicture({ settings, services, serviceAccounts }: IngressI
       },
       { file: settings.files.routes, entries: routes },
     ],
-    revoke: (backends) => revocations(backends, sources, settings.files.sources),
+    revoked: (backends) => revoked(backends, sources, settings.files.sources),
     problems,
   };
 }
 
-/** A worker that still has the backend of a source without access must take no more of its calls, and end those it has. */
-function revocations(backends: Iterable<string>, sources: readonly string[], map: string): string[] {
+/** The sources without access that a worker still has the backend of. */
+function revoked(backends: Iterable<string>, sources: readonly string[], file: string): Revoked[] {
   return [...backends].flatMap((backend) => {
     const source = backendSource(backend);
-    if (source === undefined || sources.includes(source)) return [];
-    return [`del map ${map} ${source}`, `shutdown sessions server ${backend}/any`];
+    return source === undefined || sources.includes(source) ? [] : [{ backend, file, key: source }];
   });
 }
 

@@ -7,12 +7,20 @@ export interface Picture {
   config: string;
   maps: DesiredMap[];
   /**
-   * Commands for every worker, given the backends that the present one has: they cut the open connections of callers that
-   * are let in no longer.
+   * Callers that are let in no longer, found by the backends that the present worker still has for them: their open
+   * connections are cut.
    */
-  revoke?: (backends: Iterable<string>) => string[];
+  revoked?: (backends: Iterable<string>) => Revoked[];
   /** What could not be carried over, in words, for `/state` and the log. */
   problems: string[];
+}
+
+export interface Revoked {
+  /** Carries the caller's connections. */
+  backend: string;
+  /** The map entry that leads to the backend. */
+  file: string;
+  key: string;
 }
 
 export interface DesiredMap {

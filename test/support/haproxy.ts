@@ -27,9 +27,9 @@ export class HaproxyProcess {
     this.#ended = new Promise((resolve) => this.#child.once("close", resolve));
   }
 
-  /** Lines of the access log so far, read as JSON. */
+  /** The calls in the access log so far. Lines that are no JSON are what HAProxy says of its proxies. */
   calls(): Record<string, unknown>[] {
-    return this.accessLog.map((line) => JSON.parse(line));
+    return this.accessLog.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   }
 
   async stop(): Promise<void> {

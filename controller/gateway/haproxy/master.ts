@@ -91,11 +91,38 @@ export class HaproxyMaster {
     }
   }
 
-  /** Send one runtime command to every worker, those included that only finish old connections. */
-  async tellWorkers(command: string): Promise<void> {
+  /** Send one runtime command to every worker, those included that only finish old connections. @returns the answers */
+  async tellWorkers(command: string): Promise<{ pid: number; answer: string }[]> {
     const { worker, oldWorkers } = await this.processes();
+    const answers = [];
     for (const pid of worker === undefined ? oldWorkers : [worker, ...oldWorkers]) {
-      await ask(this.#socketPath, `@!${pid} ${command}`);
+      answers.push({ pid, answer: await ask(this.#socketPath, `@!${pid} ${command}`) });
     }
+    return answers;
   }
+
+  /**
+   * Cut the connections that a backend carries, in every worker. One by one, since a worker that is on its way out refuses
+   * to do it for a backend as a whole.
+   *
+   * @returns how many
+   */
+  async cutConnections(backend: string): Promise<number> {
+    let cut = 0;
+    for (const { pid, answer } of await this.tellWorkers("show sess")) {
+      for (const session of sessionsOf(answer, backend)) {
+        await ask(this.#socketPath, `@!${pid} shutdown session ${session}`);
+        cut += 1;
+      }
+    }
+    return cut;
+  }
+}
+
+/** The sessions of one backend in an answer to `show sess`. */
+export function sessionsOf(answer: string, backend: string): string[] {
+  return answer.split("\n").flatMap((line) => {
+    const [, session, name] = /^(0x[0-9a-f]+): .*? be=(\S+) /.exec(line) ?? [];
+    return session !== undefined && name === backend ? [session] : [];
+  });
 }

@@ -28,7 +28,8 @@ export function ask(socketPath: string, command: string, timeoutMs = TIMEOUT_MS)
       reject(new HaproxyUnreachableError(`HAProxy at ${socketPath} does not answer: ${why}`));
     };
     socket.setTimeout(timeoutMs, () => fail(`nothing came for ${timeoutMs} ms`));
-    socket.on("connect", () => socket.write(`${command}\n`));
+    // The master keeps a connection for further commands until told that there are none.
+    socket.on("connect", () => socket.end(`${command}\n`));
     socket.on("data", (chunk) => chunks.push(chunk));
     socket.on("error", (error) => fail(error.message));
     socket.on("end", () => {
