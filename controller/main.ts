@@ -6,10 +6,12 @@ import { shutdownSignal } from "./kube/signals.ts";
 import { type CommonFlags, createProgram, type Roles } from "./program.ts";
 
 const roles: Roles = {
-  async mirror({ logLevel, logFormat, ...flags }) {
-    const log = createLog({ level: logLevel, format: logFormat });
+  async mirror(flags) {
+    const { log, signal, client } = await start(flags);
     const { runMirror } = await import("./mirror/main.ts");
-    await runMirror({ ...flags, log }, shutdownSignal(log));
+    const { namespace, dataPlane, workers, adminAddress } = flags;
+    await runMirror({ client, log, namespace, dataPlane, workers, adminAddress }, signal);
+    await client.close();
   },
 
   async gateway({ drainTimeout, ...flags }) {
