@@ -3,6 +3,7 @@ import { KubeClient } from "./kube/client.ts";
 import { createLog } from "./kube/log.ts";
 import { loadOwnCluster } from "./kube/own-cluster.ts";
 import { shutdownSignal } from "./kube/signals.ts";
+import type { Throttle } from "./kube/throttle.ts";
 import { type CommonFlags, createProgram, type Roles } from "./program.ts";
 
 const roles: Roles = {
@@ -39,12 +40,13 @@ const roles: Roles = {
 };
 
 /** What every role needs. */
-async function start(flags: CommonFlags) {
+async function start(flags: CommonFlags, throttle?: Throttle) {
   const log = createLog({ level: flags.logLevel, format: flags.logFormat });
   const credentials = await loadOwnCluster({ kubeconfig: flags.kubeconfig, context: flags.context });
   const client = new KubeClient({
     cluster: flags.context ?? "local",
     credentials,
+    ...(throttle && { throttle }),
   });
   return { log, client, signal: shutdownSignal(log) };
 }

@@ -16,6 +16,7 @@ export interface CommonFlags {
 export interface MirrorFlags extends CommonFlags {
   dataPlane: "standalone" | "linkerd";
   workers: number;
+  allowNamespaces: string[];
 }
 
 export interface GatewayFlags extends CommonFlags {
@@ -57,6 +58,14 @@ export function createProgram(roles: Roles): Command {
     )
     .addOption(
       flag("--workers <number>", "mirrors reconciled at a time").argParser(positiveInteger).default(32),
+    )
+    .addOption(
+      flag(
+        "--allow-namespaces <names>",
+        "protected namespaces (kube-system, …) that may have mirrors, joined by commas",
+      )
+        .argParser(commaList)
+        .default([], "none"),
     )
     .action((flags: MirrorFlags) => roles.mirror(flags));
 

@@ -63,7 +63,7 @@ export function examine(remote: Service, link: Link, policy: MirrorPolicy): Mirr
   if (policy.protectedNamespaces.has(namespace)) {
     return {
       reason: SERVICE_REASON.protectedNamespace,
-      message: `no mirror is made in namespace ${namespace} unless the controller runs with --allow-namespace ${namespace}`,
+      message: `no mirror is made in namespace ${namespace} unless the controller runs with --allow-namespaces ${namespace}`,
     };
   }
   if (remote.spec?.type === "ExternalName") {

@@ -1,12 +1,11 @@
 import { hostname } from "node:os";
 import { DEFAULT_NAMESPACE, EGRESS_PORTS, MIRROR } from "../../contract/index.ts";
 import { AdminServer } from "../kube/admin.ts";
-import { KubeClient } from "../kube/client.ts";
+import type { KubeClient } from "../kube/client.ts";
 import { type Clock, systemClock } from "../kube/clock.ts";
 import { Initialized } from "../kube/initialized.ts";
 import { LeaderElection } from "../kube/lease.ts";
 import type { Log } from "../kube/log.ts";
-import { loadOwnCluster } from "../kube/own-cluster.ts";
 import { MirrorController } from "./controller.ts";
 import type { DataPlane } from "./desired.ts";
 import { MirrorMetrics } from "./metrics.ts";
@@ -14,17 +13,15 @@ import type { PortRange } from "./ports.ts";
 import { SourceCluster } from "./source.ts";
 
 export interface MirrorOptions {
+  /** The source's API server. */
+  client: KubeClient;
   /** Where the Links, their Secrets and the egress pods are. @default "isthmus" */
   namespace?: string | undefined;
-  /** Kubeconfig file of the source. @default in a pod its ServiceAccount, else `KUBECONFIG`, else `~/.kube/config` */
-  kubeconfig?: string | undefined;
-  /** Context of the kubeconfig. @default its current context */
-  context?: string | undefined;
   /** `/live /ready /metrics /state`; port 0 takes a free one. @default ":9990" */
   adminAddress?: string | undefined;
   /** @default "standalone" */
   dataPlane?: DataPlane | undefined;
-  /** Mirrors reconciled at a time. @default 8 */
+  /** Mirrors reconciled at a time. @default 32: how many writes at a time are good for the server, its throttle finds out */
   workers?: number | undefined;
   /** Protected namespaces in which targets may have mirrors all the same. @default none */
   allowNamespaces?: readonly string[] | undefined;
@@ -42,12 +39,10 @@ const PROTECTED_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease"];
 
 /**
  * The role `mirror`: exported services of the targets become mirror services here. Runs until `signal` is aborted. Rejects
- * where it cannot even start: no credentials for its own cluster, or an admin address that is taken.
+ * where it cannot start since the admin address is taken.
  */
 export async function runMirror(options: MirrorOptions, signal: AbortSignal): Promise<void> {
-  const { namespace = DEFAULT_NAMESPACE, clock = systemClock, random = Math.random, log } = options;
-  const credentials = await loadOwnCluster({ kubeconfig: options.kubeconfig, context: options.context });
-  const client = new KubeClient({ cluster: "source", credentials });
+  const { client, namespace = DEFAULT_NAMESPACE, clock = systemClock, random = Math.random, log } = options;
   const source = new SourceCluster({ client, namespace, clock, random, log });
   const metrics = new MirrorMetrics();
   const initialized = new Initialized();
@@ -83,7 +78,7 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
         protectedNamespaces: protectedNamespaces(namespace, options.allowNamespaces ?? []),
       },
       egressPorts: options.egressPorts ?? EGRESS_PORTS,
-      workers: options.workers ?? 8,
+      workers: options.workers ?? 32,
       clock,
       random,
       metrics,
@@ -100,7 +95,6 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
     await watching;
   } finally {
     await admin.close();
-    await client.close();
   }
 }
 

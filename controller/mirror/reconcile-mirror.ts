@@ -177,7 +177,7 @@ function portsExhausted(ports: EgressPorts): Refusal {
   const { used, size } = ports.usage;
   return {
     reason: SERVICE_REASON.portsExhausted,
-    message: `${used} of the ${size} egress ports are taken; export fewer services, or widen the range with --egress-ports`,
+    message: `${used} of the ${size} egress ports are taken; export fewer services`,
   };
 }
 

@@ -128,7 +128,7 @@ describe("an exported service", () => {
     expect(examine(anExport("x", { namespace: "kube-system" }), aLink(), standalone)).toEqual({
       reason: "ProtectedNamespace",
       message:
-        "no mirror is made in namespace kube-system unless the controller runs with --allow-namespace kube-system",
+        "no mirror is made in namespace kube-system unless the controller runs with --allow-namespaces kube-system",
     });
   });
 });
