@@ -1,5 +1,6 @@
 /** From a plan to the object: creates, updates and replaces, and remembers each step before the next. */
 import { markSecretProperties } from "../wire.ts";
+import type { Ledger } from "./ledger.ts";
 import { isWithin } from "./paths.ts";
 import {
   type Created,
@@ -12,28 +13,19 @@ import {
 import type { Registration } from "./registration.ts";
 import type { ResourceState } from "./state/state.ts";
 
-export interface BringingOptions {
-  preview: boolean;
-  work: Work;
-  /** Puts the resource's state in the place of the old one. */
-  keep: (state: ResourceState) => void;
-  /** Drops it from the state: nothing was made. */
-  forget: (state: ResourceState) => void;
-  /** Returns when all that was kept is safe on disk. */
-  save: () => Promise<void>;
-  /** Keeps an object in mind that is to be deleted when the program has ended. */
-  doom: (state: ResourceState) => Promise<void>;
-}
-
 export class Bringing {
-  readonly #options: BringingOptions;
+  readonly #preview: boolean;
+  readonly #ledger: Ledger;
+  readonly #work: Work;
 
-  constructor(options: BringingOptions) {
-    this.#options = options;
+  constructor(preview: boolean, ledger: Ledger, work: Work) {
+    this.#preview = preview;
+    this.#ledger = ledger;
+    this.#work = work;
   }
 
   async plan(provider: Provider, desired: Desired, old: ResourceState | undefined): Promise<Plan> {
-    const plan = await provider.plan(desired, old, this.#options.preview, this.#options.work);
+    const plan = await provider.plan(desired, old, this.#preview, this.#work);
     if (plan.op === "same" && old?.incomplete === true) return { ...plan, op: "update" };
     const replace = plan.diff.some((path) =>
       desired.replaceOnChanges.some((pattern) => isWithin(path, pattern)),
@@ -52,31 +44,32 @@ export class Bringing {
     old: ResourceState | undefined,
     registration: Registration,
   ): Promise<void> {
-    const { work, keep, forget, save } = this.#options;
+    const ledger = this.#ledger;
+    const work = this.#work;
     const finish = (created: Created, incomplete: boolean) => {
       state.id = created.id;
       state.outputs = markSecretProperties(created.outputs, registration.additionalSecretOutputs);
       if (incomplete) state.incomplete = true;
       else delete state.incomplete;
-      keep(state);
+      ledger.keep(state);
     };
     const bring = async (create: () => Promise<Created>) => {
       try {
         finish(await create(), false);
       } catch (error) {
         if (error instanceof IncompleteError) finish(error.created, true);
-        else if (plan.op !== "update") forget(state);
+        else if (plan.op !== "update") ledger.forget(state);
         throw error;
       } finally {
-        await save();
+        await ledger.save();
       }
     };
     const createNew = async () => {
       if (plan.id !== undefined) {
         // Remembered before it is made: a run that is killed in between still knows what it may have left behind.
         Object.assign(state, { id: plan.id, incomplete: true });
-        keep(state);
-        await save();
+        ledger.keep(state);
+        await ledger.save();
       }
       await bring(() => provider.create(desired, work));
     };
@@ -87,7 +80,8 @@ export class Bringing {
         await createNew();
       } else {
         await createNew();
-        if (!former.retainOnDelete) await this.#options.doom(former);
+        if (!former.retainOnDelete) ledger.deleteLater(former);
+        await ledger.save();
       }
     };
     switch (plan.op) {

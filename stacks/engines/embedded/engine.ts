@@ -13,12 +13,12 @@ import {
 import { withPlanned } from "../planned.ts";
 import { resultOf } from "../result.ts";
 import type { Properties } from "../wire.ts";
-import { Deployment, ResourceFailure } from "./deployment.ts";
+import { Deployment } from "./deployment.ts";
 import { Foreseen } from "./kubernetes/foreseen.ts";
 import { KubernetesProvider } from "./kubernetes/provider.ts";
-import { Monitor } from "./monitor.ts";
-import { Program } from "./program.ts";
+import { ResourceFailure } from "./ledger.ts";
 import type { Provider } from "./provider.ts";
+import { runProgram } from "./running.ts";
 import { passphraseFrom, StateFile } from "./state/file.ts";
 import { takeLock } from "./state/lock.ts";
 import { emptyStackState, type MeshState, type StackState } from "./state/state.ts";
@@ -114,6 +114,21 @@ export class EmbeddedEngine implements Engine {
     return Object.keys((await this.#read()).stacks);
   }
 
+  #runProgram(deployment: Deployment, stack: string, options: PreviewOptions): Promise<void> {
+    return withPlanned(options.planned, (variables) =>
+      runProgram(deployment, {
+        program: this.#program,
+        directory: dirname(this.#options.meshFile),
+        project: this.#project,
+        stack,
+        config: { [`${this.#project}:mesh`]: this.#options.meshFile },
+        preview: deployment.isPreview,
+        variables,
+        signal: options.signal,
+      }),
+    );
+  }
+
   /** New ones for each run of a stack; what previews foresee they share. */
   #providers(): Map<string, Provider> {
     return new Map<string, Provider>([
@@ -132,9 +147,6 @@ export class EmbeddedEngine implements Engine {
     const state: StackState = mesh.stacks[stack] ?? emptyStackState();
     if (mode === "up") mesh.stacks[stack] = state;
     const events: EngineEvent[] = [];
-    const controller = new AbortController();
-    const signal =
-      options.signal === undefined ? controller.signal : AbortSignal.any([controller.signal, options.signal]);
     const deployment = new Deployment({
       stack,
       project: this.#project,
@@ -151,11 +163,11 @@ export class EmbeddedEngine implements Engine {
         options.onEvent?.(event);
       },
       parallel: options.parallel ?? PARALLEL,
-      signal,
+      signal: options.signal ?? new AbortController().signal,
     });
     const result = () => resultOf(stack, events, deployment.outputs);
     try {
-      if (mode === "up" || mode === "preview") await this.#runProgram(deployment, stack, options, events);
+      if (mode === "up" || mode === "preview") await this.#runProgram(deployment, stack, options);
       await deployment.prune();
     } catch (error) {
       if (!preview) await this.#file.write(mesh);
@@ -168,69 +180,9 @@ export class EmbeddedEngine implements Engine {
     }
     return result();
   }
-
-  /** Returns when the program has ended well and nothing is under way. @throws Error */
-  async #runProgram(
-    deployment: Deployment,
-    stack: string,
-    options: PreviewOptions,
-    events: readonly EngineEvent[],
-  ): Promise<void> {
-    const monitor = await Monitor.start(deployment);
-    try {
-      await withPlanned(options.planned, async (variables) => {
-        const program = new Program({
-          program: this.#program,
-          directory: dirname(this.#options.meshFile),
-          project: this.#project,
-          stack,
-          config: { [`${this.#project}:mesh`]: this.#options.meshFile },
-          preview: deployment.isPreview,
-          monitor: monitor.address,
-          engine: monitor.address,
-          variables,
-          onLine: (line, isError) => deployment.log(isError ? "warning" : "info", line),
-        });
-        try {
-          const stopped = stopOf(options.signal);
-          const first = await Promise.race([program.ended, deployment.work.failed, stopped]);
-          await deployment.work.idle();
-          if (deployment.work.failure !== undefined) throw deployment.work.failure;
-          if (first === "stopped" || options.signal?.aborted === true) {
-            throw new Error("it was interrupted; what was done until then is kept");
-          }
-          const { code, signal } = await program.ended;
-          if (code !== 0) throw new Error(programError(events, code, signal));
-        } finally {
-          await program.end();
-        }
-      });
-    } finally {
-      await monitor.stop();
-    }
-  }
 }
 
 /** TypeScript in a checkout, JavaScript where the package is installed: whichever this file is. */
 function stackPrograms(): string {
   return fileURLToPath(new URL(`../../index${extname(import.meta.url)}`, import.meta.url));
-}
-
-function stopOf(signal: AbortSignal | undefined): Promise<"stopped"> {
-  return new Promise((resolve) => {
-    if (signal?.aborted === true) resolve("stopped");
-    signal?.addEventListener("abort", () => resolve("stopped"), { once: true });
-  });
-}
-
-function programError(
-  events: readonly EngineEvent[],
-  code: number | null,
-  signal: NodeJS.Signals | null,
-): string {
-  const said = events.flatMap((event) =>
-    event.event === "log" && event.severity === "error" ? [event.message.trim()] : [],
-  );
-  if (said.length > 0) return said.join("\n");
-  return `the program ended ${signal === null ? `with code ${code}` : `by ${signal}`} and did not say why`;
 }

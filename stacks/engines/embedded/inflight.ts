@@ -28,7 +28,7 @@ export class InFlight<Failure> {
   async attempt<T>(work: () => Promise<T>, onError: (error: unknown) => Failure): Promise<T> {
     const result = await this.#limit.run(async () => {
       if (this.#closed) return CLOSED;
-      const running = work();
+      const running = (async () => work())();
       this.#running.add(running);
       try {
         return await running;

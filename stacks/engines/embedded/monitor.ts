@@ -116,7 +116,7 @@ function engineHandlers(deployment: Deployment): grpc.UntypedServiceImplementati
   return {
     log: unary((request: engineMessages.LogRequest) => {
       const severity = SEVERITIES[request.getSeverity()];
-      if (severity !== undefined) deployment.log(severity, request.getMessage(), request.getUrn());
+      if (severity !== undefined) deployment.programLog(severity, request.getMessage(), request.getUrn());
       return new empty.Empty();
     }),
     getRootResource: unary(() => new engineProto.GetRootResourceResponse().setUrn(root)),

@@ -1,8 +1,8 @@
 /** The child process in which a stack's program runs, by the same script that Pulumi's own language host starts. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createRequire } from "node:module";
-import { dirname } from "node:path";
 import { createInterface } from "node:readline";
+import { stripVTControlCharacters } from "node:util";
 import { PASSPHRASE_VARIABLES } from "./state/file.ts";
 
 export interface ProgramOptions {
@@ -52,7 +52,13 @@ export class Program {
         ...(options.preview ? ["--dry-run"] : []),
         options.program,
       ],
-      { cwd: options.directory, env: environment(options), stdio: ["ignore", "pipe", "pipe"] },
+      {
+        cwd: options.directory,
+        env: environment(options),
+        stdio: ["ignore", "pipe", "pipe"],
+        // Ctrl-C is for the engine, which ends the program when its work is done.
+        detached: true,
+      },
     );
     const { stdout, stderr } = this.#child;
     if (stdout !== null) createInterface(stdout).on("line", (line) => options.onLine(line, false));
@@ -82,12 +88,21 @@ function environment(options: ProgramOptions): NodeJS.ProcessEnv {
     PULUMI_CONFIG: JSON.stringify(options.config),
     PULUMI_CONFIG_SECRET_KEYS: "[]",
     PULUMI_NODEJS_TYPESCRIPT: "false",
-    // Where a program is started from within a program (tests), nothing of the outer one may shine through.
-    NODE_PATH: dirname(options.program),
+    NO_COLOR: "1",
   };
-  delete variables.NODE_PATH;
+  delete variables.FORCE_COLOR;
   delete variables.NODE_OPTIONS;
   // The state is the engine's business: no program needs its passphrase.
   for (const name of PASSPHRASE_VARIABLES) delete variables[name];
   return variables;
+}
+
+/** The SDK logs a failure with its stack, and sometimes with the whole error object: this is what it says. */
+export function programMessage(text: string): string {
+  return stripVTControlCharacters(text)
+    .replace(/^Running program '.*' failed with an unhandled exception:\n/, "")
+    .replace(/^<ref \*\d+> /, "")
+    .replace(/\n\s+at [\s\S]*$/, "")
+    .replace(/^(Uncaught )?Error: /, "")
+    .trim();
 }

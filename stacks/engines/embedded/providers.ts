@@ -26,6 +26,11 @@ export class ProviderSet {
     return provider;
   }
 
+  /** What previews could not check before all of the program was seen. */
+  warnings(): string[] {
+    return [...this.#providers.values()].flatMap((provider) => provider.warnings?.() ?? []);
+  }
+
   /** @param reference `<urn>::<id>` of a provider resource; empty: the default provider, without settings. */
   inputsOf(reference: string): Properties {
     if (reference === "") return {};
