@@ -128,6 +128,8 @@ export class NetnsCluster {
     let sandbox = findSandbox(this.#id);
     if (!sandbox) {
       progress(`starting at ${record.address}`);
+      // Groups of pods that died with an earlier sandbox keep a kubelet busy for half a minute.
+      await removeCgroup(this.#cgroup);
       sandbox = await startSandbox(this.#id, this.directory, buildsDirectory());
     }
     const cable = cableName(this.#checkout, record.index);

@@ -38,13 +38,19 @@ export async function ensureCable(
 ): Promise<boolean> {
   if ((await isPlugged(cable, bridge)) && (await hasRoute(sandbox, gateway))) return false;
   await removeInterface(cable);
-  await ip`ip link add ${cable} type veth peer name eth0 netns ${sandbox.pid}`;
+  await ip`ip link add ${cable} type veth peer name eth0 address ${hardwareAddress(address)} netns ${sandbox.pid}`;
   await ip`${entering(sandbox)} ip address add ${address}/24 dev eth0`;
   await ip`${entering(sandbox)} ip link set eth0 up`;
   await ip`ip link set ${cable} master ${bridge} up`;
   // Last, so that its presence says that all of it is done.
   await ip`${entering(sandbox)} ip route replace default via ${gateway}`;
   return true;
+}
+
+/** Always the same for an address, so that what others remember of it is right when a cluster was started again. */
+function hardwareAddress(address: string): string {
+  const bytes = address.split(".").map((part) => Number(part).toString(16).padStart(2, "0"));
+  return ["02", "15", ...bytes].join(":");
 }
 
 async function exists(name: string): Promise<boolean> {
