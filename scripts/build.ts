@@ -17,4 +17,9 @@ if (what === undefined) {
   const compiled = await $({ cwd: root, stdio: "inherit", nothrow: true })`tsc --project tsconfig.build.json`;
   if (compiled.exitCode !== 0) process.exit(1);
 }
-console.log(await buildController());
+try {
+  console.log(await buildController());
+} catch {
+  // esbuild has said what is wrong.
+  process.exitCode = 1;
+}

@@ -17,7 +17,7 @@ export interface ClusterStatus {
   /** `incomplete`: some of it does not run, which `up` mends. */
   state: "running" | "incomplete";
   controlPlaneOnly: boolean;
-  /** URL of the API server that this machine and the other clusters' pods can use. Absent while it is not known. */
+  /** URL of the API server that the other clusters' pods can use. Absent while it is not known. */
   apiServer?: string;
   /** Address of the node. Absent while it is not known. */
   nodeAddress?: string;

@@ -67,6 +67,13 @@ export function singleKubeconfig(
   };
 }
 
+/** The URL of the API server that other clusters' pods can use, of a kubeconfig made by `singleKubeconfig`. */
+export function peerServerOf(config: Kubeconfig): string | undefined {
+  const extensions = config.clusters[0]?.cluster.extensions ?? [];
+  const found = extensions.find(({ name }) => name === API_SERVER_EXTENSION)?.extension;
+  return (found as { server?: string } | undefined)?.server;
+}
+
 /** `base` with the context of `added` in place of one of the same name. The current context stays, if there is one. */
 export function withContext(base: Kubeconfig | undefined, added: Kubeconfig): Kubeconfig {
   if (base === undefined) return added;
