@@ -2,26 +2,14 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { DEFAULT_NAMESPACE, gatewayIdentity } from "../contract/index.ts";
 import { linkDefinition } from "./crd.ts";
-import { Gateway, type GatewayEndpoint, type GatewaySettingsArgs } from "./gateway.ts";
-import type { ImagesArgs } from "./images.ts";
+import { Gateway, type GatewayEndpoint, type GatewaySettingsArgs, gatewayRules } from "./gateway.ts";
+import { type ImagesArgs, imagesRule } from "./images.ts";
 import { labelsOf } from "./labels.ts";
-import { type LogLevel, MirrorController } from "./mirror-controller.ts";
+import { type ControllerSettingsArgs, controllerRules, MirrorController } from "./mirror-controller.ts";
 import { RESTRICTED } from "./pod.ts";
 import type { Issuer } from "./trust-anchor.ts";
 import * as rules from "./validation.ts";
 import { checked, required } from "./validation.ts";
-
-/** How the mirror controller of a cluster runs. */
-export interface ControllerSettingsArgs {
-  /**
-   * Pods; one works, the others stand by.
-   *
-   * @default 1
-   */
-  replicas?: pulumi.Input<number>;
-  /** @default LogLevel.Info */
-  logLevel?: pulumi.Input<LogLevel>;
-}
 
 /** Arguments of a `Cluster`. */
 export interface ClusterArgs {
@@ -72,7 +60,11 @@ export class Cluster extends pulumi.ComponentResource {
       trustBundle: required(rules.certificates),
       issuer: required(rules.issuer),
       namespace: rules.dnsLabel,
+      images: imagesRule,
     });
+    const { gateway: settings = {}, controller = {} } = valid;
+    const gatewaySettings = checked("Cluster", name, settings, gatewayRules(settings), "gateway.");
+    const controllerSettings = checked("Cluster", name, controller, controllerRules, "controller.");
     const issuer = pulumi.secret(valid.issuer);
     super("isthmus:index:Cluster", name, { ...valid, issuer }, opts);
     const { labels, images } = valid;
@@ -105,7 +97,7 @@ export class Cluster extends pulumi.ComponentResource {
     const gateway = new Gateway(
       `${name}-gateway`,
       {
-        ...valid.gateway,
+        ...gatewaySettings,
         identity,
         namespace,
         trustBundle: valid.trustBundle,
@@ -118,7 +110,7 @@ export class Cluster extends pulumi.ComponentResource {
     new MirrorController(
       `${name}-mirror`,
       {
-        ...valid.controller,
+        ...controllerSettings,
         namespace,
         ...(images === undefined ? {} : { images }),
         ...(labels === undefined ? {} : { labels }),

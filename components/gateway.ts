@@ -15,7 +15,7 @@ import { makeAccount } from "./account.ts";
 import { GatewayExposure, reachedAt, servicePorts } from "./exposure.ts";
 import { EGRESS_WAY, gatewayPod, INGRESS_WAY, type Way } from "./gateway-pod.ts";
 import { Identity } from "./identity.ts";
-import { type Images, type ImagesArgs, imagesOf } from "./images.ts";
+import { type Images, type ImagesArgs, imagesOf, imagesRule } from "./images.ts";
 import { labelsOf, partLabels } from "./labels.ts";
 import type { Issuer } from "./trust-anchor.ts";
 import * as rules from "./validation.ts";
@@ -132,13 +132,8 @@ export class Gateway extends pulumi.ComponentResource {
       trustBundle: required(rules.certificates),
       issuer: required(rules.issuer),
       namespace: rules.dnsLabel,
-      exposure: rules.oneOf(GatewayExposure),
-      addresses: addressRule(args),
-      port: rules.portNumber,
-      probePort: rules.portNumber,
-      nodePort: rules.portNumber,
-      probeNodePort: rules.portNumber,
-      replicas: rules.positiveInteger,
+      images: imagesRule,
+      ...gatewayRules(args),
     });
     const issuer = pulumi.secret(valid.issuer);
     super("isthmus:index:Gateway", name, { ...valid, issuer }, opts);
@@ -239,14 +234,22 @@ export class Gateway extends pulumi.ComponentResource {
   }
 }
 
-/** A node's port is no use without the nodes' addresses, and Kubernetes does not say which of them others can reach. */
-function addressRule(args: GatewayArgs): rules.Rule {
-  const needed = args.exposure === GatewayExposure.NodePort;
+/** What each of a gateway's settings may be. */
+export function gatewayRules(settings: GatewaySettingsArgs): rules.Rules<GatewaySettingsArgs> {
   return {
-    allowed: needed
-      ? "a list of 1 to 16 IP addresses or host names of nodes, since the exposure is NodePort"
-      : rules.addresses.allowed,
-    required: needed,
-    test: (value) => rules.addresses.test(value) && !(needed && (value as unknown[]).length === 0),
+    exposure: rules.oneOf(GatewayExposure),
+    addresses: settings.exposure === GatewayExposure.NodePort ? nodeAddresses : rules.addresses,
+    port: rules.portNumber,
+    probePort: rules.portNumber,
+    nodePort: rules.portNumber,
+    probeNodePort: rules.portNumber,
+    replicas: rules.positiveInteger,
   };
 }
+
+/** A node's port is no use without the nodes' addresses, and Kubernetes does not say which of them others can reach. */
+const nodeAddresses: rules.Rule = {
+  allowed: "a list of 1 to 16 IP addresses or host names of nodes, since the exposure is NodePort",
+  required: true,
+  test: (value) => rules.addresses.test(value) && (value as unknown[]).length > 0,
+};

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { oneOf, type Rule } from "./validation.ts";
 
 /** When a node pulls an image. */
 export const ImagePullPolicy = {
@@ -49,3 +50,19 @@ export function imagesOf(args: pulumi.Input<ImagesArgs> | undefined): Images {
     pullPolicy: given.apply((images) => images.pullPolicy ?? ImagePullPolicy.IfNotPresent),
   };
 }
+
+const policies = oneOf(ImagePullPolicy);
+
+/** What the argument `images` of a component may be. */
+export const imagesRule: Rule = {
+  allowed: `{ controller, haproxy, pullPolicy }, where pullPolicy is ${policies.allowed}`,
+  test: (value) => {
+    const { controller, haproxy, pullPolicy } = value as Record<keyof ImagesArgs, unknown>;
+    return (
+      [controller, haproxy].every(
+        (image) => image === undefined || (typeof image === "string" && image !== ""),
+      ) &&
+      (pullPolicy === undefined || policies.test(pullPolicy))
+    );
+  },
+};

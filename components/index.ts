@@ -1,4 +1,4 @@
-export { Cluster, type ClusterArgs, type ControllerSettingsArgs } from "./cluster.ts";
+export { Cluster, type ClusterArgs } from "./cluster.ts";
 export { ExportedService, type ExportedServiceArgs } from "./exported-service.ts";
 export { GatewayExposure } from "./exposure.ts";
 export {
@@ -18,7 +18,13 @@ export {
   type SelectorRequirementArgs,
 } from "./link.ts";
 export { Mesh, type MeshArgs, type MeshClusterArgs, type MeshExportArgs } from "./mesh.ts";
-export { DataPlane, LogLevel, MirrorController, type MirrorControllerArgs } from "./mirror-controller.ts";
+export {
+  type ControllerSettingsArgs,
+  DataPlane,
+  LogLevel,
+  MirrorController,
+  type MirrorControllerArgs,
+} from "./mirror-controller.ts";
 export { RemoteAccess, type RemoteAccessArgs } from "./remote-access.ts";
 export { type LinkEnds, type Topology, TopologyShape } from "./topology.ts";
 export { type Issuer, TrustAnchor, type TrustAnchorArgs } from "./trust-anchor.ts";

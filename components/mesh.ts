@@ -1,13 +1,14 @@
 import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { MESH_LABEL } from "../contract/index.ts";
-import { Cluster, type ControllerSettingsArgs } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
 import { linkCredentials } from "./credentials.ts";
 import { ExportedService } from "./exported-service.ts";
-import type { GatewayEndpoint, GatewaySettingsArgs } from "./gateway.ts";
-import type { ImagesArgs } from "./images.ts";
+import { type GatewayEndpoint, type GatewaySettingsArgs, gatewayRules } from "./gateway.ts";
+import { type ImagesArgs, imagesRule } from "./images.ts";
 import { type ApiServer, apiServerOf } from "./kubeconfig.ts";
 import { Link } from "./link.ts";
+import { type ControllerSettingsArgs, controllerRules } from "./mirror-controller.ts";
 import type { OperatorAccess } from "./operator.ts";
 import { RemoteAccess } from "./remote-access.ts";
 import { linksOf, type Topology, TopologyShape, topologyProblems } from "./topology.ts";
@@ -113,7 +114,13 @@ export class Mesh extends pulumi.ComponentResource {
           ),
       },
       namespace: rules.dnsLabel,
+      images: imagesRule,
     });
+    for (const [index, { gateway = {}, controller = {} }] of valid.clusters.entries()) {
+      const within = `clusters[${index}].`;
+      checked("Mesh", name, gateway, gatewayRules(gateway), `${within}gateway.`);
+      checked("Mesh", name, controller, controllerRules, `${within}controller.`);
+    }
     super("isthmus:index:Mesh", name, valid, opts);
     const labels = { [MESH_LABEL]: name };
     const trust = new TrustAnchor(

@@ -2,10 +2,10 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { COMPONENT, DEFAULT_NAMESPACE, LINK_GROUP, MIRROR } from "../contract/index.ts";
 import { makeAccount } from "./account.ts";
-import { type ImagesArgs, imagesOf } from "./images.ts";
+import { type ImagesArgs, imagesOf, imagesRule } from "./images.ts";
 import { labelsOf, partLabels } from "./labels.ts";
 import { ADMIN, LOCKED, POD, requests, spread, variable } from "./pod.ts";
-import { checked, dnsLabel, oneOf, positiveInteger } from "./validation.ts";
+import { checked, dnsLabel, oneOf, positiveInteger, type Rules } from "./validation.ts";
 
 /** What carries the traffic of mirrors. */
 export const DataPlane = {
@@ -24,16 +24,8 @@ export const LogLevel = { Debug: "debug", Info: "info", Warn: "warn", Error: "er
 /** How much the controller logs. */
 export type LogLevel = (typeof LogLevel)[keyof typeof LogLevel];
 
-/** Arguments of a `MirrorController`. */
-export interface MirrorControllerArgs {
-  /**
-   * The namespace of Isthmus in the cluster; it must be there.
-   *
-   * @default "isthmus"
-   */
-  namespace?: pulumi.Input<string>;
-  /** @default DataPlane.Standalone */
-  dataPlane?: pulumi.Input<DataPlane>;
+/** How a mirror controller runs. */
+export interface ControllerSettingsArgs {
   /**
    * Pods; one works, the others stand by.
    *
@@ -42,6 +34,24 @@ export interface MirrorControllerArgs {
   replicas?: pulumi.Input<number>;
   /** @default LogLevel.Info */
   logLevel?: pulumi.Input<LogLevel>;
+}
+
+/** What each of a controller's settings may be. */
+export const controllerRules: Rules<ControllerSettingsArgs> = {
+  replicas: positiveInteger,
+  logLevel: oneOf(LogLevel),
+};
+
+/** Arguments of a `MirrorController`. */
+export interface MirrorControllerArgs extends ControllerSettingsArgs {
+  /**
+   * The namespace of Isthmus in the cluster; it must be there.
+   *
+   * @default "isthmus"
+   */
+  namespace?: pulumi.Input<string>;
+  /** @default DataPlane.Standalone */
+  dataPlane?: pulumi.Input<DataPlane>;
   /** @default the images of this version */
   images?: pulumi.Input<ImagesArgs>;
   /**
@@ -64,8 +74,8 @@ export class MirrorController extends pulumi.ComponentResource {
     const valid = checked("MirrorController", name, args, {
       namespace: dnsLabel,
       dataPlane: oneOf(DataPlane),
-      replicas: positiveInteger,
-      logLevel: oneOf(LogLevel),
+      images: imagesRule,
+      ...controllerRules,
     });
     super("isthmus:index:MirrorController", name, valid, opts);
     const child = { parent: this };

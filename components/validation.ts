@@ -24,6 +24,7 @@ export class ArgumentError extends Error {
  * registered; Outputs inside an `apply`, so that it fails as soon as it is known. Call it before `super()`, which already
  * registers the component, and use what it returns.
  *
+ * @param within what holds the arguments, for the message, where it is not the component itself: `gateway.`
  * @throws ArgumentError naming the component, the argument, the value and what is allowed
  */
 export function checked<A extends object>(
@@ -31,12 +32,14 @@ export function checked<A extends object>(
   name: string,
   args: A,
   rules: Rules<NoInfer<A>>,
+  within = "",
 ): A {
   const result = { ...args } as Record<string, unknown>;
   for (const [argument, rule] of Object.entries(rules) as [string, Rule][]) {
     const complain = (value: unknown): unknown => {
       const problem = problemOf(value, rule);
-      if (problem) throw new ArgumentError(`${component} ${JSON.stringify(name)}: ${argument} ${problem}`);
+      if (problem)
+        throw new ArgumentError(`${component} ${JSON.stringify(name)}: ${within}${argument} ${problem}`);
       return value;
     };
     const value = result[argument];
