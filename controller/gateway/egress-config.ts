@@ -140,7 +140,6 @@ function logLines(): string[] {
     '"t":%Ts.%ms',
     '"gateway":"egress"',
     '"link":"%[var(sess.backend),bytes(5)]"',
-    '"identity":"%[ssl_s_s_dn(cn),json(utf8s)]"',
     '"sni":"%[var(sess.sni)]"',
     '"route":"%[var(sess.route),field(3,/,0)]"',
     '"port":%[dst_port]',

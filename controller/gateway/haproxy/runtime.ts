@@ -76,8 +76,9 @@ export class HaproxyRuntime {
 
   /** Put `pem` (certificate, issuer, key) in the place of the certificate loaded from `file`. @returns whether it was another */
   async syncCertificate(file: string, pem: string): Promise<boolean> {
-    const loaded = await this.#ask(`show ssl cert ${file}`);
-    if (fingerprintsIn(loaded).includes(fingerprint(new X509Certificate(pem)))) return false;
+    const loaded = fingerprintsIn(await this.#ask(`show ssl cert ${file}`));
+    // An egress without links has loaded none: its next configuration reads the file.
+    if (loaded.length === 0 || loaded.includes(fingerprint(new X509Certificate(pem)))) return false;
     await this.#transaction("ssl cert", file, pem);
     return true;
   }
@@ -85,6 +86,7 @@ export class HaproxyRuntime {
   /** Put `pem` in the place of the trust bundle loaded from `file`. @returns whether it was another */
   async syncTrust(file: string, pem: string): Promise<boolean> {
     const loaded = fingerprintsIn(await this.#ask(`show ssl ca-file ${file}`)).sort();
+    if (loaded.length === 0) return false;
     const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
     const wanted = [...new Set(blocks.map((block) => fingerprint(new X509Certificate(block))))].sort();
     if (loaded.join() === wanted.join()) return false;

@@ -1,0 +1,236 @@
+import { randomBytes } from "node:crypto";
+import { connect } from "node:net";
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
+import { linkBackend } from "../../controller/gateway/egress-config.ts";
+import type { Picture } from "../../controller/gateway/picture.ts";
+import type { CertificateAndKey } from "../../controller/identity/leaf.ts";
+import type { Service } from "../../controller/kube/objects.ts";
+import { type Authority, makeAnchor, makeIssuer } from "../support/certificates.ts";
+import {
+  callPlain,
+  exportedService,
+  gatewayCertificate,
+  identityOf,
+  linkTo,
+  mirrorOf,
+  type OpenCall,
+  serverNameOf,
+  startEcho,
+  TestGateway,
+} from "../support/gateway.ts";
+import { haproxyMissing } from "../support/haproxy.ts";
+import { eventually } from "../support/wait.ts";
+
+jest.setTimeout(60_000);
+if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: ${haproxyMissing}\n`);
+
+/** Calls go from `west`, through its egress and the ingress of `east`, to an echo server. */
+(haproxyMissing ? describe.skip : describe)("an egress", () => {
+  let anchor: Authority;
+  let certificates: { east: CertificateAndKey; west: CertificateAndKey; other: CertificateAndKey };
+  let ingress: TestGateway;
+  let egress: TestGateway;
+  let echo: Awaited<ReturnType<typeof startEcho>>;
+  let service: Service;
+  /** Port of the egress that the mirror of `service` has. */
+  let port: number;
+  const calls: OpenCall[] = [];
+
+  const call = (to = port) => {
+    const opened = callPlain(to);
+    calls.push(opened);
+    return opened;
+  };
+  const usual = () =>
+    egress.egress([mirrorOf(service, "east", port)], [linkTo("east", ingress.options.port)]);
+
+  beforeAll(async () => {
+    anchor = await makeAnchor();
+    certificates = {
+      east: await gatewayCertificate(await makeIssuer(anchor, "east"), "east"),
+      west: await gatewayCertificate(await makeIssuer(anchor, "west"), "west"),
+      other: await gatewayCertificate(await makeIssuer(anchor, "other"), "other"),
+    };
+    echo = await startEcho();
+    service = exportedService({ port: echo.port });
+    const trust = anchor.pem;
+    ingress = await TestGateway.start("ingress", { cluster: "east", certificate: certificates.east, trust });
+    egress = await TestGateway.start("egress", { cluster: "west", certificate: certificates.west, trust });
+    port = egress.options.egressPorts.first;
+    await ingress.ingress([service], ["west"]);
+    await usual();
+  });
+
+  afterEach(async () => {
+    for (const opened of calls.splice(0)) opened.close();
+    for (const gateway of [ingress, egress]) await gateway.setTrust(anchor.pem);
+    await ingress.setCertificate(certificates.east);
+    await egress.setCertificate(certificates.west);
+    await ingress.ingress([service], ["west"]);
+    await usual();
+  });
+
+  afterAll(async () => {
+    await egress?.stop();
+    await ingress?.stop();
+    await echo?.stop();
+  });
+
+  const serverStates = async (link: string) =>
+    (await egress.runtime.stat())
+      .filter(({ proxy, service: name }) => proxy === linkBackend(`isthmus.${link}`) && name !== "BACKEND")
+      .map(({ status }) => status);
+
+  test("carries a call to the exported service of the other cluster", async () => {
+    expect(await call().echo("hello")).toBe("hello");
+    calls.at(-1)!.close();
+    expect(
+      await eventually(() => ingress.haproxy.calls().find(({ bytesIn }) => bytesIn === 5)),
+    ).toMatchObject({
+      source: "west",
+      identity: identityOf("west"),
+      sni: serverNameOf(service, "east"),
+    });
+  });
+
+  test("carries 16 MB there and back, and the end of one direction before the other's", async () => {
+    const sent = randomBytes(16 * 1024 * 1024);
+    const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
+    const received: Buffer[] = [];
+    socket.on("data", (chunk) => received.push(chunk));
+    const ended = new Promise((resolve, reject) => socket.on("end", resolve).on("error", reject));
+    socket.end(sent);
+    await ended;
+    expect(Buffer.concat(received).equals(sent)).toBe(true);
+  });
+
+  test("carries many calls at a time", async () => {
+    const texts = Array.from({ length: 100 }, (_, index) => `call ${index}`);
+    expect(await Promise.all(texts.map((text) => call().echo(text)))).toEqual(texts);
+  });
+
+  test("holds a call to a port that it does not know yet until the mirror is there", async () => {
+    const second = exportedService({ name: "second", port: echo.port });
+    await ingress.ingress([service, second], ["west"]);
+    const answer = call(port + 1).echo("early");
+    await egress.egress([mirrorOf(second, "east", port + 1)], [linkTo("east", ingress.options.port)]);
+    expect(await answer).toBe("early");
+  });
+
+  test("closes a call to a port that stays unknown", async () => {
+    expect(await call(port + 2).echo("hello")).toBe("closed");
+  });
+
+  test("adds and removes mirrors without a reload, and leaves open calls open", async () => {
+    const before = await egress.master.processes();
+    const open = call();
+    expect(await open.echo("one")).toBe("one");
+    const link = linkTo("east", ingress.options.port);
+    expect(await egress.egress([], [link])).toMatchObject({ reloaded: false, changes: 1 });
+    expect(await call().echo("hello")).toBe("closed");
+    expect(await usual()).toMatchObject({ reloaded: false, changes: 1 });
+    expect(await call().echo("hello")).toBe("hello");
+    expect(await open.echo("two")).toBe("two");
+    expect(await egress.master.processes()).toEqual(before);
+  });
+
+  test("loses no call when a link comes, changes and goes", async () => {
+    let stop = false;
+    const outcomes: string[] = [];
+    const caller = async () => {
+      while (!stop) outcomes.push(await call().echo("hello"));
+    };
+    const callers = [caller(), caller()];
+    const mirror = mirrorOf(service, "east", port);
+    const east = linkTo("east", ingress.options.port);
+    for (const links of [
+      [east, linkTo("south", 4143)],
+      [east, linkTo("south", 4144)],
+      [linkTo("east", ingress.options.port, ["127.0.0.1", "127.0.0.2"])],
+      [east],
+    ]) {
+      expect(await egress.egress([mirror], links)).toMatchObject({ reloaded: true });
+      const soFar = outcomes.length;
+      await eventually(() => outcomes.length > soFar + 4);
+    }
+    stop = true;
+    await Promise.all(callers);
+    expect(outcomes.filter((outcome) => outcome !== "hello")).toEqual([]);
+  });
+
+  test("tries another address of the gateway when one is dead", async () => {
+    // The ingress listens on IPv4 alone.
+    const link = linkTo("east", ingress.options.port, ["127.0.0.1", "::1"]);
+    expect(await egress.egress([mirrorOf(service, "east", port)], [link])).toMatchObject({ reloaded: true });
+    const texts = ["a", "b", "c", "d"];
+    expect(await Promise.all(texts.map((text) => call().echo(text)))).toEqual(texts);
+    await eventually(async () => (await serverStates("east")).some((status) => status.startsWith("DOWN")));
+    expect(await Promise.all(texts.map((text) => call().echo(text)))).toEqual(texts);
+  });
+
+  test("does not carry a call to a gateway that proves another identity", async () => {
+    const { certificatePem, privateKeyPem } = certificates.other;
+    await ingress.runtime.syncCertificate(ingress.files.certificate, certificatePem + privateKeyPem);
+    expect(await call().echo("hello")).toBe("closed");
+  });
+
+  test("refuses a gateway from under another trust anchor", async () => {
+    const stranger = await makeAnchor("stranger");
+    await egress.setTrust(stranger.pem);
+    expect(await usual()).toMatchObject({ reloaded: false, trustReplaced: true });
+    expect(await call().echo("hello")).toBe("closed");
+    await eventually(async () => (await serverStates("east")).every((status) => status.startsWith("DOWN")));
+  });
+
+  test("notices by its health checks that it is no longer let in, and that it is again", async () => {
+    await eventually(async () => (await serverStates("east")).every((status) => status === "UP"));
+    await ingress.ingress([service], []);
+    await eventually(async () => (await serverStates("east")).every((status) => status.startsWith("DOWN")));
+    await ingress.ingress([service], ["west"]);
+    await eventually(async () => (await serverStates("east")).every((status) => status === "UP"));
+    expect(await call().echo("hello")).toBe("hello");
+  });
+
+  test("uses a renewed certificate without a reload", async () => {
+    const open = call();
+    await open.echo("one");
+    await egress.setCertificate(await gatewayCertificate(await makeIssuer(anchor, "west"), "west"));
+    expect(await usual()).toMatchObject({ reloaded: false, certificateReplaced: true });
+    expect(await open.echo("two")).toBe("two");
+    expect(await call().echo("hello")).toBe("hello");
+  });
+
+  test("serves on as before when a configuration is refused, and finds the good one after a restart", async () => {
+    const good = await egress.runtime.digest();
+    const broken: Picture = {
+      config: "global\n  description 0123456789abcdef\n  no such keyword\n",
+      maps: [],
+      problems: [],
+    };
+    const { refused, reloaded } = await egress.apply(broken);
+    expect(reloaded).toBe(false);
+    expect(refused?.message).toBe(
+      "HAProxy refused the new configuration and serves on with the one before; its container's log says why",
+    );
+    expect(await call().echo("hello")).toBe("hello");
+    await egress.master.reload();
+    expect(await egress.runtime.digest()).toBe(good);
+    expect(await call().echo("hello")).toBe("hello");
+  });
+
+  test("writes a line for each call that says where it went", async () => {
+    expect(await call().echo("hello")).toBe("hello");
+    calls.at(-1)!.close();
+    expect(await eventually(() => egress.haproxy.calls().find(({ bytesIn }) => bytesIn === 5))).toMatchObject(
+      {
+        gateway: "egress",
+        link: "isthmus.east",
+        sni: serverNameOf(service, "east"),
+        route: `default/echo-east:${echo.port}`,
+        port,
+        to: `127.0.0.1:${ingress.options.port}`,
+        bytesOut: 5,
+      },
+    );
+  });
+});
