@@ -14,7 +14,7 @@ import { RemoteAccess } from "./remote-access.ts";
 import { linksOf, type Topology, TopologyShape, topologyProblems } from "./topology.ts";
 import { TrustAnchor } from "./trust-anchor.ts";
 import * as rules from "./validation.ts";
-import { checked, required } from "./validation.ts";
+import { ArgumentError, checked, required } from "./validation.ts";
 
 /** A cluster of a mesh. */
 export interface MeshClusterArgs {
@@ -100,12 +100,6 @@ export class Mesh extends pulumi.ComponentResource {
         allowed: "a list of clusters, each with a provider and a name of its own that is a DNS label",
         test: () => rules.dnsLabels.test(names) && args.clusters.every((cluster) => cluster.provider),
       }),
-      topology: {
-        allowed: topologyProblems(names, topology)
-          .map(({ path, message }) => `other: topology.${path.join(".")} ${message}`)
-          .join("; "),
-        test: () => topologyProblems(names, topology).length === 0,
-      },
       exports: {
         allowed: `a list of { cluster, namespace, service }, each cluster one of ${names.join(", ")}`,
         test: () =>
@@ -116,6 +110,11 @@ export class Mesh extends pulumi.ComponentResource {
       namespace: rules.dnsLabel,
       images: imagesRule,
     });
+    const [wrong] = topologyProblems(names, topology);
+    if (wrong) {
+      const key = ["topology", ...wrong.path].join(".");
+      throw new ArgumentError(`Mesh ${JSON.stringify(name)}: ${key} ${wrong.message}`);
+    }
     for (const [index, { gateway = {}, controller = {} }] of valid.clusters.entries()) {
       const within = `clusters[${index}].`;
       checked("Mesh", name, gateway, gatewayRules(gateway), `${within}gateway.`);
