@@ -13,6 +13,8 @@ export interface ApiAnswer {
 export class ApiClient {
   readonly #server: string;
   readonly #agent: Agent;
+  /** Why the last request got no answer; empty when it got one. */
+  lastFailure = "";
 
   private constructor(server: string, agent: Agent) {
     this.#server = server;
@@ -36,12 +38,14 @@ export class ApiClient {
     );
   }
 
-  /** GET; undefined when the server cannot be reached. */
+  /** GET; undefined when the server gives no answer, which `lastFailure` tells of. */
   async get(path: string): Promise<ApiAnswer | undefined> {
     try {
-      return await this.#send("GET", path);
-    } catch {
-      // Not reachable yet is what callers wait out.
+      const answer = await this.#send("GET", path);
+      this.lastFailure = "";
+      return answer;
+    } catch (error) {
+      this.lastFailure = messageOf(error);
       return undefined;
     }
   }

@@ -1,10 +1,10 @@
 import { platform } from "node:os";
-import { $ } from "zx";
 import type { Driver } from "./driver.ts";
 import { ClusterError, UsageError } from "./errors.ts";
 import { KindDriver } from "./kind.ts";
 import { NetnsDriver } from "./netns.ts";
 import { findCommand } from "./packages.ts";
+import { shell } from "./shell.ts";
 
 /**
  * The way in which this machine has clusters: kind where a Docker engine answers, else netns on Linux as root. The
@@ -30,6 +30,5 @@ export async function chooseDriver(root: string): Promise<Driver> {
 
 async function dockerAnswers(): Promise<boolean> {
   if (findCommand("docker") === undefined) return false;
-  const shell = $({ quiet: true, nothrow: true });
-  return (await shell`docker version --format ${"{{.Server.Version}}"}`).exitCode === 0;
+  return (await shell({ nothrow: true })`docker version --format ${"{{.Server.Version}}"}`).exitCode === 0;
 }

@@ -1,7 +1,7 @@
 import { statfs } from "node:fs/promises";
-import { $ } from "zx";
 import { ClusterError } from "./errors.ts";
 import { type Daemon, entering, type Sandbox, STATE } from "./sandbox.ts";
+import { shell } from "./shell.ts";
 
 /** In the sandbox: where containerd listens. */
 export const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
@@ -46,15 +46,15 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 
 /** Give the containerd of a sandbox, whose files are in `state`, the image of a docker archive, unless it has that very one. */
 export async function importImage(sandbox: Sandbox, state: string, archive: string): Promise<void> {
-  const manifest = await $({ quiet: true })`tar --extract --seek --to-stdout --file ${archive} manifest.json`;
+  const manifest = await shell`tar --extract --seek --to-stdout --file ${archive} manifest.json`;
   const [image] = manifest.json<{ Config: string; RepoTags: string[] }[]>();
   if (!image?.RepoTags[0]) throw new ClusterError(`${archive} holds no image with a name`);
   const had = await configOf(sandbox, image.RepoTags[0]);
   if (had !== undefined && image.Config.includes(had)) return;
   // The sandbox does not see all of this machine's files, so the archive goes in by standard input.
-  const shell = $({ quiet: true, nothrow: true });
-  const imported =
-    await shell`${ctr(sandbox)} images import --snapshotter ${await snapshotter(state)} - < ${archive}`;
+  const imported = await shell({
+    nothrow: true,
+  })`${ctr(sandbox)} images import --snapshotter ${await snapshotter(state)} - < ${archive}`;
   if (imported.exitCode !== 0) {
     throw new ClusterError(`${archive} could not be loaded into ${sandbox.id}: ${imported.stderr.trim()}`);
   }
@@ -62,10 +62,10 @@ export async function importImage(sandbox: Sandbox, state: string, archive: stri
 
 /** The digest, in hexadecimal, of the configuration of an image: it says what the image is. */
 async function configOf(sandbox: Sandbox, reference: string): Promise<string | undefined> {
-  const listed = await $({ quiet: true })`${ctr(sandbox)} images list name==${fullName(reference)}`;
+  const listed = await shell`${ctr(sandbox)} images list name==${fullName(reference)}`;
   const digest = /sha256:[0-9a-f]{64}/.exec(listed.stdout)?.[0];
   if (digest === undefined) return undefined;
-  const manifest = await $({ quiet: true })`${ctr(sandbox)} content get ${digest}`;
+  const manifest = await shell`${ctr(sandbox)} content get ${digest}`;
   return manifest.json<{ config?: { digest: string } }>().config?.digest.replace("sha256:", "");
 }
 

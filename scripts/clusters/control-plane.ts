@@ -17,7 +17,7 @@ export function apiDaemons(build: string, address: string): Daemon[] {
 export function controllerDaemons(build: string): Daemon[] {
   return [
     daemon(build, "kube-controller-manager", {
-      kubeconfig: `${STATE}/admin.conf`,
+      kubeconfig: `${STATE}/kubeconfig`,
       "service-account-private-key-file": `${PKI}/service-accounts.key`,
       "root-ca-file": `${PKI}/ca.crt`,
       "cluster-signing-cert-file": `${PKI}/ca.crt`,
@@ -29,7 +29,7 @@ export function controllerDaemons(build: string): Daemon[] {
       "kube-api-qps": "100",
       "kube-api-burst": "200",
     }),
-    daemon(build, "kube-scheduler", { kubeconfig: `${STATE}/admin.conf`, "leader-elect": "false" }),
+    daemon(build, "kube-scheduler", { kubeconfig: `${STATE}/kubeconfig`, "leader-elect": "false" }),
   ];
 }
 

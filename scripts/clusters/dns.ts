@@ -18,7 +18,7 @@ export async function writeDnsConfiguration(state: string): Promise<void> {
   errors
   cache 5
   kubernetes cluster.local in-addr.arpa {
-    kubeconfig ${STATE}/admin.conf
+    kubeconfig ${STATE}/kubeconfig
   }
 }
 `,

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
-import { mkdir, rm, rmdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { parse, stringify } from "yaml";
-import { $ } from "zx";
 import { API_PORT, POD_CIDR, SERVICE_CIDR } from "./addresses.ts";
 import { ApiClient } from "./api.ts";
 import { checkoutId, clusterDirectory, clusterId, clusterKubeconfig, clustersDirectory } from "./checkout.ts";
@@ -16,6 +15,7 @@ import {
 } from "./kubeconfig.ts";
 import { findCommand } from "./packages.ts";
 import type { Progress } from "./progress.ts";
+import { shell } from "./shell.ts";
 import { waitFor } from "./waiting.ts";
 
 /** A container's host name has at most 63 characters, and kind's names for nodes end like this. */
@@ -57,8 +57,8 @@ export class KindDriver implements Driver {
       await rm(clusterDirectory(this.#root, name), { recursive: true, force: true });
       tell("is down");
     }
-    const directory = clustersDirectory(this.#root);
-    if ((await this.list()).length === 0 && existsSync(directory)) await rmdir(directory);
+    if ((await this.list()).length > 0) return;
+    await rm(clustersDirectory(this.#root), { recursive: true, force: true });
   }
 
   async list(): Promise<string[]> {
@@ -204,15 +204,18 @@ export class KindDriver implements Driver {
 
   async #node(name: string): Promise<NodeContainer | undefined> {
     const format = '{"running":{{.State.Running}},"address":"{{.NetworkSettings.Networks.kind.IPAddress}}"}';
-    const shell = $({ quiet: true, nothrow: true });
-    const shown = await shell`docker container inspect --format ${format} ${this.#id(name) + NODE_SUFFIX}`;
+    const shown = await shell({
+      nothrow: true,
+    })`docker container inspect --format ${format} ${this.#id(name) + NODE_SUFFIX}`;
     return shown.exitCode === 0 ? shown.json<NodeContainer>() : undefined;
   }
 
   async #hasApiServer(name: string): Promise<boolean> {
-    const shell = $({ quiet: true, nothrow: true });
     const node = this.#id(name) + NODE_SUFFIX;
-    return (await shell`docker exec ${node} test -e ${`${MANIFESTS}/${API_MANIFEST}`}`).exitCode === 0;
+    return (
+      (await shell({ nothrow: true })`docker exec ${node} test -e ${`${MANIFESTS}/${API_MANIFEST}`}`)
+        .exitCode === 0
+    );
   }
 
   async #inNode(name: string, script: string): Promise<void> {
@@ -233,8 +236,8 @@ export class KindDriver implements Driver {
 function checkKind(): void {
   if (findCommand("kind") === undefined) {
     throw new ClusterError(
-      "a Docker engine answers, but the command kind is not on the PATH; get it from https://kind.sigs.k8s.io, " +
-        "or set ISTHMUS_CLUSTERS=netns to do without Docker (Linux, as root)",
+      "local clusters in Docker need the command kind on the PATH; get it from https://kind.sigs.k8s.io, or set " +
+        "ISTHMUS_CLUSTERS=netns to do without Docker (Linux, as root)",
     );
   }
 }
@@ -243,7 +246,7 @@ function checkKind(): void {
 async function run(first: string | { input: string }, ...rest: string[]): Promise<string> {
   const command = typeof first === "string" ? [first, ...rest] : rest;
   const input = typeof first === "string" ? "" : first.input;
-  const done = await $({ quiet: true, nothrow: true, input })`${command}`;
+  const done = await shell({ nothrow: true, input })`${command}`;
   if (done.exitCode === 0) return done.stdout.trim();
   throw new ClusterError(`"${command.join(" ")}" failed:\n${done.stderr.trim()}`);
 }

@@ -1,5 +1,4 @@
-import { existsSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { API_PORT, bridgeAddress, bridgeName, cableName } from "./addresses.ts";
 import { ApiClient } from "./api.ts";
@@ -8,11 +7,11 @@ import { checkoutId, clusterDirectory, clusterId, clusterKubeconfig } from "./ch
 import { type ClusterRecord, readRecord, writeRecord } from "./cluster-files.ts";
 import { containerd, importImage } from "./containerd.ts";
 import { apiDaemons, apiServer, controllerDaemons } from "./control-plane.ts";
+import { writeCredentials } from "./credentials.ts";
 import { applyDnsService, coredns, writeDnsConfiguration } from "./dns.ts";
 import type { ClusterStatus } from "./driver.ts";
 import { ClusterError } from "./errors.ts";
 import { buildKey, buildsDirectory } from "./hyperkube.ts";
-import { type Kubeconfig, singleKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
 import { ensureCable, removeInterface } from "./network.ts";
 import { type NodeOptions, nodeDaemons, writeNodeConfiguration } from "./node.ts";
 import { pauseArchive } from "./pause-image.ts";
@@ -64,7 +63,6 @@ export class NetnsCluster {
   /** Start whatever of it does not run, and wait until it is ready. Its record must be written, the bridge be there. */
   async start(progress: Progress): Promise<void> {
     const record = this.#existing();
-    await ensurePki(join(this.directory, "pki"), this.name, record.address);
     await this.#writeConfiguration(record);
     const sandbox = await this.#ensureSandbox(record, progress);
     const api = await ApiClient.connect(this.kubeconfig);
@@ -83,15 +81,15 @@ export class NetnsCluster {
   async remove(): Promise<void> {
     const sandbox = findSandbox(this.#id);
     if (sandbox) await killSandbox(sandbox);
-    // A damaged record must not keep the rest from going: its cable goes with the sandbox anyway.
-    const index = sandbox || existsSync(this.directory) ? this.#indexIfKnown() : undefined;
+    const index = this.#soundRecord()?.index;
+    // It also goes by itself, a moment after the sandbox.
     if (index !== undefined) await removeInterface(cableName(this.#checkout, index));
     await removeCgroup(this.#cgroup);
     await rm(this.directory, { recursive: true, force: true });
   }
 
   status(): ClusterStatus {
-    const record = this.record;
+    const record = this.#soundRecord();
     const sandbox = findSandbox(this.#id);
     const running = sandbox ? runningDaemons(sandbox) : [];
     const missing = record
@@ -185,23 +183,11 @@ export class NetnsCluster {
   }
 
   async #writeConfiguration(record: ClusterRecord): Promise<void> {
-    await writeKubeconfig(this.kubeconfig, await this.#kubeconfigOf("admin", record));
-    await writeKubeconfig(join(this.directory, "admin.conf"), await this.#kubeconfigOf("admin", record));
+    await ensurePki(join(this.directory, "pki"), this.name, record.address);
+    await writeCredentials(this.directory, this.name, apiUrl(record), record.controlPlaneOnly);
     if (record.controlPlaneOnly) return;
-    await writeKubeconfig(join(this.directory, "node.conf"), await this.#kubeconfigOf("node", record));
-    await writeKubeconfig(join(this.directory, "proxy.conf"), await this.#kubeconfigOf("proxy", record));
     await writeNodeConfiguration(this.directory, this.#nodeOptions(record));
     await writeDnsConfiguration(this.directory);
-  }
-
-  /** The kubeconfig of the holder of a certificate of the cluster. */
-  async #kubeconfigOf(holder: string, record: ClusterRecord): Promise<Kubeconfig> {
-    const read = (file: string) => readFile(join(this.directory, "pki", file), "utf8");
-    return singleKubeconfig(this.name, apiUrl(record), apiUrl(record), {
-      authority: await read("ca.crt"),
-      certificate: await read(`${holder}.crt`),
-      key: await read(`${holder}.key`),
-    });
   }
 
   /** All that should run. */
@@ -246,9 +232,10 @@ export class NetnsCluster {
     return sandbox;
   }
 
-  #indexIfKnown(): number | undefined {
+  /** The record, where it can be read: a damaged one must keep nobody from looking, or from removing the rest. */
+  #soundRecord(): ClusterRecord | undefined {
     try {
-      return this.record?.index;
+      return this.record;
     } catch (error) {
       if (error instanceof ClusterError) return undefined;
       throw error;

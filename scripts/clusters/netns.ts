@@ -1,6 +1,4 @@
-import { existsSync } from "node:fs";
-import { chmod, mkdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
-import { $ } from "zx";
+import { chmod, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { bridgeAddress, bridgeName } from "./addresses.ts";
 import { allocate } from "./allocation.ts";
 import { removeCgroup } from "./cgroups.ts";
@@ -10,10 +8,11 @@ import type { ClusterStatus, Driver, UpOptions } from "./driver.ts";
 import { ClusterError } from "./errors.ts";
 import { builtKubectl, ensureHyperkube } from "./hyperkube.ts";
 import { NetnsCluster } from "./netns-cluster.ts";
-import { ensureBridge, removeInterface, takenNetworks } from "./network.ts";
+import { ensureBridge, removeBridge, takenNetworks } from "./network.ts";
 import { ensurePackages, findCommand } from "./packages.ts";
 import type { Progress } from "./progress.ts";
 import { findSandbox, findSandboxes, killSandbox } from "./sandbox.ts";
+import { shell } from "./shell.ts";
 
 const REQUIREMENTS = [
   { command: "ip", package: "iproute2" },
@@ -69,10 +68,9 @@ export class NetnsDriver implements Driver {
       }),
     );
     if ((await this.list()).length > 0) return;
-    await removeInterface(bridgeName(this.#checkout));
+    await removeBridge(bridgeName(this.#checkout));
     await removeCgroup(`/isthmus-${this.#checkout}`);
-    const directory = clustersDirectory(this.#root);
-    if (existsSync(directory)) await rmdir(directory);
+    await rm(clustersDirectory(this.#root), { recursive: true, force: true });
   }
 
   async list(): Promise<string[]> {
@@ -109,7 +107,7 @@ export class NetnsDriver implements Driver {
     await ensurePackages(REQUIREMENTS, progress);
     await ensureHyperkube(progress);
     // Where a module is part of the kernel, or may not be loaded, modprobe fails; what misses it then says so.
-    if (findCommand("modprobe")) await $({ quiet: true, nothrow: true })`modprobe --all ${KERNEL_MODULES}`;
+    if (findCommand("modprobe")) await shell({ nothrow: true })`modprobe --all ${KERNEL_MODULES}`;
     const instances = Number(await readFile(INOTIFY_INSTANCES, "utf8"));
     if (instances < ENOUGH_INOTIFY_INSTANCES) {
       progress(`fs.inotify.max_user_instances is ${instances}, raising it to ${ENOUGH_INOTIFY_INSTANCES}`);

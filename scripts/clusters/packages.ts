@@ -3,6 +3,7 @@ import { delimiter, join } from "node:path";
 import { $ } from "zx";
 import { ClusterError } from "./errors.ts";
 import type { Progress } from "./progress.ts";
+import { ADMIN_DIRECTORIES } from "./shell.ts";
 
 /** Something that must be on the machine, and the Debian package that has it. */
 export interface Requirement {
@@ -12,12 +13,9 @@ export interface Requirement {
   package: string;
 }
 
-/** Directories of commands that only root uses are not on everybody's PATH. */
-export const ADMIN_PATH = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
-
 /** Path of a command, or undefined. */
 export function findCommand(name: string): string | undefined {
-  const directories = [...(process.env.PATH ?? "").split(delimiter), ...ADMIN_PATH];
+  const directories = [...(process.env.PATH ?? "").split(delimiter), ...ADMIN_DIRECTORIES];
   return directories.map((directory) => join(directory, name)).find(isExecutable);
 }
 

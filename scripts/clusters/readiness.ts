@@ -24,6 +24,7 @@ export async function waitForApi(cluster: StartingCluster, api: ApiClient): Prom
     cluster,
     "its API server to be ready",
     async () => (await api.get("/readyz"))?.status === 200,
+    () => api.lastFailure,
   );
 }
 
@@ -88,6 +89,7 @@ async function waitWhileRunning(
   cluster: StartingCluster,
   what: string,
   condition: () => Promise<boolean>,
+  seen: () => string = () => "",
 ): Promise<void> {
   await waitFor(
     `${what} (cluster ${cluster.name})`,
@@ -103,7 +105,7 @@ async function waitWhileRunning(
       }
       return false;
     },
-    () => `its logs are in ${join(cluster.state, "log")}`,
+    () => [seen(), `its logs are in ${join(cluster.state, "log")}`].filter((text) => text !== "").join("; "),
   );
 }
 

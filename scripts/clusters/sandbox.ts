@@ -2,9 +2,9 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, openSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { $ } from "zx";
 import { ClusterError } from "./errors.ts";
 import { isAlive, isFirstOfNamespace, listProcesses, type Process } from "./processes.ts";
+import { BARE_ENVIRONMENT, shell } from "./shell.ts";
 import { waitFor } from "./waiting.ts";
 
 /**
@@ -66,6 +66,7 @@ export async function startSandbox(id: string, state: string, builds: string): P
     detached: true,
     stdio: ["ignore", log, log],
     cwd: "/",
+    env: BARE_ENVIRONMENT,
   });
   closeSync(log);
   const ended = new Promise<never>((_, reject) => {
@@ -117,16 +118,18 @@ function roleOf(argv: readonly string[]): string | undefined {
  */
 export async function ensureDaemons(sandbox: Sandbox, daemons: readonly Daemon[]): Promise<string[]> {
   const running = runningDaemons(sandbox);
+  const environment = Object.entries(BARE_ENVIRONMENT).map(([name, value]) => `${name}=${value}`);
   const started: string[] = [];
   for (const daemon of daemons) {
     const found = findDaemon(daemon, running);
     if (found && JSON.stringify(found.argv) === JSON.stringify(daemon.argv)) continue;
     if (found) await stopProcess(found, daemon.name);
     const log = join(STATE, "log", `${daemon.name}.log`);
-    // `setsid --fork` leaves the daemon to the sandbox's first process, in a session that no terminal's end reaches.
-    await $({
-      quiet: true,
-    })`${entering(sandbox)} setsid --fork sh -c ${'log=$1; shift; exec "$@" </dev/null >>"$log" 2>&1'} sh ${log} ${daemon.argv}`;
+    // `env`, so that nothing depends on who starts it. `setsid --fork` leaves it to the sandbox's first process, in a
+    // session that no terminal's end reaches.
+    const detached = ["env", "--ignore-environment", ...environment, "setsid", "--fork"];
+    const redirected = ["sh", "-c", 'log=$1; shift; exec "$@" </dev/null >>"$log" 2>&1', "sh", log];
+    await shell`${entering(sandbox)} ${detached} ${redirected} ${daemon.argv}`;
     started.push(daemon.name);
   }
   return started;

@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { checkoutRoot } from "../clusters/checkout.ts";
-import { driverName, loadImage } from "../clusters/index.ts";
+import { driverName, kubeconfigPath, loadImage } from "../clusters/index.ts";
 import { progressOf } from "../clusters/progress.ts";
 import { writeArchive } from "./archive.ts";
 import { defineImage, type ImageName } from "./definitions.ts";
@@ -28,8 +28,13 @@ export async function buildImages(names: readonly ImageName[]): Promise<Map<Imag
   return archives;
 }
 
-/** Build images of the project and load them into clusters. */
+/**
+ * Build images of the project and load them into clusters.
+ *
+ * @throws ClusterError when one of `clusters` is no cluster of the checkout, before anything is built.
+ */
 export async function loadImages(names: readonly ImageName[], clusters: readonly string[]): Promise<void> {
+  for (const cluster of clusters) await kubeconfigPath(cluster);
   const archives = await buildImages(names);
   for (const [name, archive] of archives) {
     const progress = progressOf(name);
