@@ -10,8 +10,13 @@ export interface StoreOptions {
   capacity?: number;
 }
 
-/** What we know of a key from our own writes, until a watch has caught up with them. */
-type OwnWrite = { wrote: string | undefined; uid: string | undefined } | { removed: string | undefined };
+/** Our own last write of a key, until a watch has caught up with it. */
+interface OwnWrite {
+  uid: string | undefined;
+  version: string | undefined;
+  /** It was a delete. */
+  removed: boolean;
+}
 
 interface Index<T> {
   values: (object: T) => readonly string[];
@@ -28,6 +33,8 @@ export class Store<T extends KubeObject> implements Sink<T> {
   readonly #own = new Map<string, OwnWrite>();
   readonly #indexes = new Map<string, Index<T>>();
   readonly #listeners = new Set<StoreListener<T>>();
+  /** The latest resourceVersion that a watch or list brought: everything up to it has been told. */
+  #told: string | undefined;
 
   constructor(options: StoreOptions = {}) {
     this.capacity = options.capacity ?? Number.POSITIVE_INFINITY;
@@ -77,6 +84,7 @@ export class Store<T extends KubeObject> implements Sink<T> {
 
   apply(object: T): void {
     const key = keyOf(object);
+    this.#wasTold(object);
     if (this.#isBeforeOwnWrite(key, object)) return;
     this.#own.delete(key);
     this.#set(key, object);
@@ -84,11 +92,10 @@ export class Store<T extends KubeObject> implements Sink<T> {
 
   delete(object: T): void {
     const key = keyOf(object);
+    this.#wasTold(object);
     const uid = object.metadata.uid;
-    const own = this.#own.get(key);
-    // An object of that name that we made since then is another one.
-    if (own && "wrote" in own && own.uid !== uid) return;
-    this.#own.delete(key);
+    // The end of an object that stood there before ours says nothing about ours.
+    if (this.#own.get(key)?.uid === uid) this.#own.delete(key);
     if (sameUid(this.#objects.get(key), uid)) this.#unset(key);
   }
 
@@ -104,13 +111,13 @@ export class Store<T extends KubeObject> implements Sink<T> {
     for (const key of this.#objects.keys()) {
       if (listed.has(key)) continue;
       const own = this.#own.get(key);
-      const since = own && "wrote" in own ? compareVersions(own.wrote, resourceVersion) : undefined;
       // Written after the list was made: the watch that follows will tell.
-      if (since !== undefined && since > 0) continue;
+      if (own && isOlder(resourceVersion, own.version)) continue;
       attempt(failures, () => this.#unset(key));
     }
     // Whatever was not confirmed by now need not outlive another list.
     this.#own.clear();
+    this.#told = resourceVersion;
     if (failures.length > 0) throw new AggregateError(failures, "listeners failed");
   }
 
@@ -118,27 +125,32 @@ export class Store<T extends KubeObject> implements Sink<T> {
   wrote(object: T): void {
     const key = keyOf(object);
     const { uid, resourceVersion } = object.metadata;
-    const known = this.#objects.get(key);
-    if (sameUid(known, uid) && isOlder(resourceVersion, known?.metadata.resourceVersion)) return;
-    this.#own.set(key, { wrote: resourceVersion, uid });
+    // The answer was slower than the watch, which may have told of the object's end since.
+    if (isOlder(resourceVersion, this.#told) || resourceVersion === this.#told) return;
+    this.#own.set(key, { uid, version: resourceVersion, removed: false });
     this.#set(key, object);
   }
 
   /** Our own delete succeeded: `object` is gone, or going. */
   removed(object: T): void {
     const key = keyOf(object);
-    if (!sameUid(this.#objects.get(key), object.metadata.uid)) return;
-    this.#own.set(key, { removed: object.metadata.uid });
+    const { uid, resourceVersion } = object.metadata;
+    if (!sameUid(this.#objects.get(key), uid)) return;
+    this.#own.set(key, { uid, version: resourceVersion, removed: true });
     this.#unset(key);
+  }
+
+  #wasTold({ metadata: { resourceVersion } }: T): void {
+    if (!isOlder(resourceVersion, this.#told)) this.#told = resourceVersion;
   }
 
   #isBeforeOwnWrite(key: string, object: T): boolean {
     const own = this.#own.get(key);
     const { uid, resourceVersion, deletionTimestamp } = object.metadata;
     if (own === undefined) return false;
+    if (isOlder(resourceVersion, own.version)) return true;
     // What we deleted can only come back as something that is being deleted, or as another object.
-    if ("removed" in own) return own.removed === uid && deletionTimestamp === undefined;
-    return own.uid === uid ? isOlder(resourceVersion, own.wrote) : isOlder(resourceVersion, own.wrote);
+    return own.removed && own.uid === uid && deletionTimestamp === undefined;
   }
 
   #set(key: string, object: T): void {
