@@ -28,14 +28,14 @@ export interface MirrorControllerOptions {
   egressPorts: PortRange;
   /** Mirrors reconciled at a time. */
   workers: number;
+  /** Everything is looked at again this often: what no watch told, that finds. */
+  resyncMs: number;
   clock: Clock;
   random: () => number;
   metrics: MirrorMetrics;
   log: Log;
 }
 
-/** Everything is looked at again this often: what no watch told, a resync finds. It writes nothing if all is well. */
-const RESYNC_MS = 600_000;
 /** Readiness gates are looked at no more often. */
 const GATES_EVERY_MS = 50;
 /** The only key of the queue of the gates. */
@@ -51,6 +51,7 @@ export class MirrorController {
   readonly #ports: EgressPorts;
   readonly #backends: Backends;
   readonly #gates: ReadinessGates;
+  readonly #events: LinkEvents;
   readonly #reporter: LinkReporter;
   readonly #triggers: Triggers;
   readonly #mirrors: WorkQueue;
@@ -80,8 +81,8 @@ export class MirrorController {
     this.#backends = backends;
     this.#gates = new ReadinessGates(source, backends, writer);
     const onNews = (link: string) => this.#statuses.add(link);
-    const events = new LinkEvents(client, clock, log);
-    this.#reporter = new LinkReporter({ source, targets, writer, events, clock, onNews });
+    this.#events = new LinkEvents(client, clock, log);
+    this.#reporter = new LinkReporter({ source, targets, writer, events: this.#events, clock, log, onNews });
 
     const objects = new MirrorObjects(source, claims, writer);
     const mirrors = new MirrorReconciler({
@@ -153,7 +154,8 @@ export class MirrorController {
     } finally {
       stopListening();
       metrics.observe(undefined);
-      for (const target of this.#targets.values()) target.stop();
+      await Promise.all([...this.#targets.values()].map((target) => target.stop()));
+      await this.#events.stop();
     }
   }
 
@@ -235,7 +237,7 @@ export class MirrorController {
 
   async #resync(signal: AbortSignal): Promise<void> {
     for (;;) {
-      await this.#options.clock.sleep(RESYNC_MS, signal);
+      await this.#options.clock.sleep(this.#options.resyncMs, signal);
       if (signal.aborted) return;
       this.#triggers.addAll();
     }

@@ -32,7 +32,7 @@ export class LinkEvents {
   /** How often each Event was written, by its name; the oldest is forgotten first. */
   readonly #counts = new Map<string, { count: number; first: string }>();
   readonly #waiting: { link: Link; event: LinkEvent }[] = [];
-  #sending = false;
+  #sending: Promise<void> | undefined;
 
   constructor(client: KubeClient, clock: Clock, log: Log) {
     this.#client = client;
@@ -46,11 +46,16 @@ export class LinkEvents {
       return;
     }
     this.#waiting.push({ link, event });
-    if (!this.#sending) void this.#send();
+    this.#sending ??= this.#send();
+  }
+
+  /** Drop what waits, and wait for what is being written: nothing is under way afterwards. */
+  async stop(): Promise<void> {
+    this.#waiting.length = 0;
+    await this.#sending;
   }
 
   async #send(): Promise<void> {
-    this.#sending = true;
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       try {
         await this.#write(next.link, next.event);
@@ -62,7 +67,7 @@ export class LinkEvents {
         });
       }
     }
-    this.#sending = false;
+    this.#sending = undefined;
   }
 
   async #write(link: Link, event: LinkEvent): Promise<void> {

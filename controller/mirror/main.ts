@@ -27,6 +27,8 @@ export interface MirrorOptions {
   allowNamespaces?: readonly string[] | undefined;
   /** Ports of the egress to hand out. @default 20000 to 28191 */
   egressPorts?: PortRange | undefined;
+  /** Everything is looked at again this often, in milliseconds; it writes nothing if all is well. @default 10 minutes */
+  resyncMs?: number | undefined;
   /** Who this process is in the leader election. @default the host's name and the process' number */
   identity?: string | undefined;
   clock?: Clock;
@@ -79,6 +81,7 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
       },
       egressPorts: options.egressPorts ?? EGRESS_PORTS,
       workers: options.workers ?? 32,
+      resyncMs: options.resyncMs ?? 600_000,
       clock,
       random,
       metrics,

@@ -92,7 +92,7 @@ export class LinkReconciler {
   }
 
   #drop(key: string): void {
-    this.#options.targets.get(key)?.stop();
+    void this.#options.targets.get(key)?.stop();
     this.#options.targets.delete(key);
   }
 

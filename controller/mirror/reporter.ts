@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { LINK_CONDITION, type Link, type LinkServiceStatus } from "../../contract/index.ts";
 import type { Clock } from "../kube/clock.ts";
+import type { Log } from "../kube/log.ts";
 import { keyOf } from "../kube/objects.ts";
 import type { ReconcileResult } from "../kube/queue.ts";
 import { LINKS } from "../kube/resource.ts";
@@ -19,6 +20,7 @@ export interface ReporterOptions {
   writer: SourceWriter;
   events: LinkEvents;
   clock: Clock;
+  log: Log;
   /** A Link's status is to be written, soon. */
   onNews: (link: string) => void;
 }
@@ -44,6 +46,12 @@ export class LinkReporter {
     this.#options.onNews(keyOf(link));
     if (!isFailure(outcome) || (before?.reason === outcome.reason && before.message === outcome.message))
       return;
+    this.#options.log.warn("a service is not mirrored", {
+      link: keyOf(link),
+      service: key,
+      reason: outcome.reason,
+      why: outcome.message,
+    });
     const message = `${key} of cluster ${target.cluster} is not mirrored: ${outcome.message ?? ""}`;
     this.#options.events.record(link, { type: "Warning", reason: outcome.reason, message });
   }
@@ -57,6 +65,13 @@ export class LinkReporter {
     const before = this.#reasons.get(key) ?? condition?.reason;
     if (status === "Unknown" || before === reason) return;
     this.#reasons.set(key, reason);
+    this.#options.log.info("link", {
+      link: key,
+      cluster: target.cluster,
+      connected: status,
+      reason,
+      message,
+    });
     this.#options.events.record(link, { type: status === "True" ? "Normal" : "Warning", reason, message });
   }
 

@@ -48,6 +48,8 @@ export class Target {
   #connection: Connection | undefined;
   #state: ConnectionState = CONNECTING;
   #listed = false;
+  /** Resolves when all connections so far are closed. */
+  #ended: Promise<unknown> = Promise.resolve();
 
   constructor(link: Link, options: TargetOptions) {
     this.link = { namespace: link.metadata.namespace, name: link.metadata.name };
@@ -108,7 +110,7 @@ export class Target {
     reflector.onStateChange(() => {
       if (this.#connection === connection) this.#follow(reflector);
     });
-    void reflector.run(stop.signal).then(() => client.close());
+    this.#ended = Promise.all([this.#ended, reflector.run(stop.signal).then(() => client.close())]);
   }
 
   /** Stop watching; what is known stays. */
@@ -117,9 +119,10 @@ export class Target {
     this.#become(state);
   }
 
-  /** Stop watching, for good. */
-  stop(): void {
+  /** Stop watching, for good; resolves when no connection is open any more. */
+  async stop(): Promise<void> {
     this.#close();
+    await this.#ended;
   }
 
   #follow(reflector: Reflector<Service>): void {

@@ -1,0 +1,383 @@
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { mirrorName } from "../../contract/index.ts";
+import { ENDPOINT_SLICES, SERVICES } from "../../controller/kube/resource.ts";
+import { until } from "./until.ts";
+import { World } from "./world.ts";
+
+let world: World;
+beforeEach(async () => {
+  world = await World.create();
+});
+afterEach(() => world.destroy());
+
+const NOTHING = { services: [], slices: [] };
+
+describe("an exported service", () => {
+  test("is mirrored with its ports and labels, and says where it comes from", async () => {
+    await world.link();
+    await world.start();
+    const remote = await world.export(
+      "service-one",
+      { labels: { "mirror.linkerd.io/exported": "true", lk: "lv" }, annotations: { ak: "av" } },
+      {
+        ports: [
+          { name: "port1", port: 555, protocol: "TCP", appProtocol: "http" },
+          { name: "port2", port: 666, protocol: "TCP", targetPort: "web" },
+        ],
+      },
+    );
+    const mirror = await until(() => world.mirror("service-one-remote"));
+    const ports = mirror.metadata.annotations?.["isthmus.dev/egress-ports"] ?? "";
+    const labels = {
+      lk: "lv",
+      "mirror.linkerd.io/mirrored-service": "true",
+      "mirror.linkerd.io/cluster-name": "remote",
+      "app.kubernetes.io/managed-by": "isthmus",
+      "isthmus.dev/link": `${world.isthmus}.remote`,
+    };
+    expect(mirror.metadata.labels).toEqual(labels);
+    expect(mirror.metadata.annotations).toEqual({
+      ak: "av",
+      "mirror.linkerd.io/remote-svc-fq-name": `service-one.${world.namespace}.svc.cluster.local`,
+      "mirror.linkerd.io/remote-resource-version": remote.metadata.resourceVersion,
+      "isthmus.dev/remote-service": `${world.namespace}/service-one`,
+      "isthmus.dev/egress-ports": expect.stringMatching(/^555=2\d{4},666=2\d{4}$/),
+    });
+    expect(mirror.spec).toMatchObject({ type: "ClusterIP", clusterIP: expect.stringMatching(/^\d/) });
+    expect(mirror.spec?.selector).toBeUndefined();
+    expect(mirror.spec?.ports).toEqual([
+      { name: "port1", port: 555, protocol: "TCP", targetPort: 555, appProtocol: "http" },
+      { name: "port2", port: 666, protocol: "TCP", targetPort: "web" },
+    ]);
+
+    const slice = await until(() => world.slice("service-one-remote"));
+    expect(slice.metadata.labels).toEqual({
+      ...labels,
+      "kubernetes.io/service-name": "service-one-remote",
+      "endpointslice.kubernetes.io/managed-by": "isthmus.dev",
+    });
+    expect(slice.metadata.annotations).toEqual({
+      "mirror.linkerd.io/remote-svc-fq-name": `service-one.${world.namespace}.svc.cluster.local`,
+    });
+    const [first, second] = ports.split(",").map((entry) => Number(entry.split("=")[1]));
+    expect(slice.ports).toEqual([
+      { name: "port1", protocol: "TCP", port: first, appProtocol: "http" },
+      { name: "port2", protocol: "TCP", port: second },
+    ]);
+    expect(await world.names()).toEqual({
+      services: ["service-one-remote"],
+      slices: ["service-one-remote-isthmus"],
+    });
+    await world.serviceReason("service-one", "Mirrored");
+    await world.reason("Synced", "Synced");
+  });
+
+  test("points at the gateway, its port and its identity where Linkerd's proxies carry the calls", async () => {
+    await world.link({ gatewayAddresses: ["192.0.2.127", "192.0.2.128"] });
+    await world.start({ dataPlane: "linkerd" });
+    await world.export(
+      "service-one",
+      {},
+      {
+        ports: [
+          { name: "port1", port: 555 },
+          { name: "port2", port: 666 },
+        ],
+      },
+    );
+    const slice = await until(() => world.slice("service-one-remote"));
+    expect(slice.metadata.annotations).toEqual({
+      "mirror.linkerd.io/remote-svc-fq-name": `service-one.${world.namespace}.svc.cluster.local`,
+      "mirror.linkerd.io/remote-gateway-identity": "gateway.remote.demo.mesh",
+    });
+    expect(slice.endpoints?.flatMap(({ addresses }) => addresses)).toEqual(["192.0.2.127", "192.0.2.128"]);
+    expect(slice.ports).toEqual([
+      { name: "port1", protocol: "TCP", port: 888 },
+      { name: "port2", protocol: "TCP", port: 888 },
+    ]);
+    const mirror = await world.mirror("service-one-remote");
+    expect(mirror.metadata.annotations).not.toHaveProperty(["isthmus.dev/egress-ports"]);
+
+    await world.putLink({ gatewayAddresses: ["192.0.2.129"], gatewayPort: 889 });
+    await until(async () => {
+      const moved = await world.slice("service-one-remote");
+      expect(moved.endpoints?.flatMap(({ addresses }) => addresses)).toEqual(["192.0.2.129"]);
+      expect(moved.ports?.map(({ port }) => port)).toEqual([889, 889]);
+    });
+  });
+
+  test("loses its mirror when it is exported no longer, and gets it back when it is again", async () => {
+    await world.link();
+    await world.start();
+    await world.export("web");
+    await until(() => world.slice("web-remote"));
+    await world.export("web", { labels: { app: "web" } });
+    await until(async () => expect(await world.names()).toEqual(NOTHING));
+    await until(async () => expect((await world.getLink()).status?.services).toEqual([]));
+    await world.export("web");
+    await until(() => world.slice("web-remote"));
+  });
+
+  test("takes its mirror with it when it is deleted; a deleted service that was not exported takes nothing", async () => {
+    await world.link();
+    await world.start();
+    await world.export("web");
+    await world.export("api");
+    await world.export("private", { labels: { app: "private" } });
+    await until(() => world.slice("web-remote"));
+    await until(() => world.slice("api-remote"));
+    for (const name of ["web", "private"])
+      await world.target.delete(SERVICES, { namespace: world.namespace, name });
+    await until(async () =>
+      expect(await world.names()).toEqual({ services: ["api-remote"], slices: ["api-remote-isthmus"] }),
+    );
+  });
+
+  test("hands changed ports, labels and annotations on; ports that stay keep their egress port", async () => {
+    await world.link();
+    await world.start();
+    const port = (number: number) => ({ name: `port${number}`, port: number, protocol: "TCP" });
+    await world.export("web", { annotations: { a: "1" } }, { ports: [port(1), port(2), port(3)] });
+    const before = await until(() => world.slice("web-remote"));
+    const remote = await world.export("web", { annotations: { b: "2" } }, { ports: [port(1), port(3)] });
+    await until(async () => {
+      const mirror = await world.mirror("web-remote");
+      expect(mirror.spec?.ports?.map((each) => each.port)).toEqual([1, 3]);
+      expect(mirror.metadata.annotations).toMatchObject({
+        b: "2",
+        "mirror.linkerd.io/remote-resource-version": remote.metadata.resourceVersion,
+      });
+      expect(mirror.metadata.annotations).not.toHaveProperty("a");
+      const slice = await world.slice("web-remote");
+      expect(slice.ports).toEqual(before.ports?.filter(({ name }) => name !== "port2"));
+    });
+  });
+
+  test("for pods to call directly is not mirrored through the gateway", async () => {
+    await world.link();
+    await world.start();
+    await world.export("direct", { labels: { "mirror.linkerd.io/exported": "remote-discovery" } });
+    await world.export("web");
+    await until(() => world.slice("web-remote"));
+    expect((await world.names()).services).toEqual(["web-remote"]);
+  });
+
+  test("waits for its namespace, and says so until it is there", async () => {
+    await world.link();
+    await world.start();
+    const namespace = `late-${world.id}`;
+    await world.createNamespace(world.target, namespace);
+    await world.export("web", { namespace });
+    await until(async () => {
+      expect((await world.getLink()).status).toMatchObject({
+        mirroredServices: 0,
+        failedServices: 1,
+        services: [
+          { namespace, name: "web", mirror: "web-remote", mirrored: false, reason: "MissingNamespace" },
+        ],
+      });
+    });
+    await world.reason("Synced", "ServicesFailed");
+    await until(async () => {
+      const event = (await world.events()).find(({ reason }) => reason === "MissingNamespace");
+      expect(event).toMatchObject({
+        type: "Warning",
+        involvedObject: { kind: "Link", name: "remote" },
+        message: `${namespace}/web of cluster remote is not mirrored: there is no namespace ${namespace} here; the service is mirrored as soon as there is`,
+      });
+    });
+    await world.createNamespace(world.source, namespace);
+    await until(() => world.slice("web-remote", namespace));
+    await world.reason("Synced", "Synced");
+  });
+
+  test("with a name too long for its mirror gets a shorter one that is told in the status", async () => {
+    await world.link();
+    await world.start();
+    const name = `s${"x".repeat(62)}`;
+    await world.export(name);
+    const { mirror } = await world.serviceReason(name, "Mirrored");
+    expect(mirror).toBe(mirrorName(name, "remote"));
+    expect(mirror.length).toBeLessThanOrEqual(63);
+    expect((await world.names()).services).toEqual([mirror]);
+  });
+
+  test("is mirrored without its ports that are not TCP, which the status names", async () => {
+    await world.link();
+    await world.start();
+    const ports = [
+      { name: "dns-tcp", port: 53, protocol: "TCP" },
+      { name: "dns", port: 53, protocol: "UDP" },
+    ];
+    await world.export("dns", {}, { ports });
+    expect(await world.serviceReason("dns", "Mirrored")).toMatchObject({
+      mirrored: true,
+      message: "not mirrored: dns (UDP)",
+    });
+    expect((await world.mirror("dns-remote")).spec?.ports?.map(({ name }) => name)).toEqual(["dns-tcp"]);
+  });
+
+  test.each([
+    ["of type ExternalName", { type: "ExternalName", externalName: "example.com" }],
+    ["that is headless", { clusterIP: "None" }],
+    ["with UDP only", { ports: [{ name: "dns", port: 53, protocol: "UDP" }] }],
+  ])("%s is refused with a reason and an Event", async (_, spec) => {
+    await world.link();
+    await world.start();
+    await world.export("odd", {}, spec);
+    expect(await world.serviceReason("odd", "InvalidService")).toMatchObject({ mirrored: false });
+    await until(async () =>
+      expect((await world.events()).map(({ reason }) => reason)).toContain("InvalidService"),
+    );
+    expect(await world.names()).toEqual(NOTHING);
+  });
+
+  test("that can be mirrored no longer loses its mirror", async () => {
+    await world.link();
+    await world.start();
+    await world.export("web");
+    await until(() => world.slice("web-remote"));
+    await world.target.delete(SERVICES, { namespace: world.namespace, name: "web" });
+    await world.export("web", {}, { clusterIP: "None" });
+    await world.serviceReason("web", "InvalidService");
+    await until(async () => expect(await world.names()).toEqual(NOTHING));
+  });
+});
+
+describe("a Link", () => {
+  test("with an empty selector mirrors nothing; given one, what it selects", async () => {
+    await world.link({ selector: {} });
+    await world.start();
+    await world.export("web");
+    await world.export("special", { labels: { tier: "gold" } });
+    await world.reason("Synced", "Synced");
+    expect(await world.names()).toEqual(NOTHING);
+    await world.putLink({
+      selector: { matchExpressions: [{ key: "tier", operator: "In", values: ["gold"] }] },
+    });
+    await until(() => world.slice("special-remote"));
+    expect((await world.names()).services).toEqual(["special-remote"]);
+    await world.putLink({ selector: {} });
+    await until(async () => expect(await world.names()).toEqual(NOTHING));
+  });
+
+  test("leaves out what it excludes, also from mirrors that are there already", async () => {
+    await world.link();
+    await world.start();
+    await world.export("web", {
+      labels: { "mirror.linkerd.io/exported": "true", good: "1", evil: "1", "evil.linkerd/a": "1" },
+      annotations: {
+        "good.linkerd/c": "1",
+        "evil.linkerd/a": "1",
+        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        "external-dns.alpha.kubernetes.io/hostname": "web.example.com",
+      },
+    });
+    const before = await until(() => world.mirror("web-remote"));
+    expect(before.metadata.labels).toMatchObject({ good: "1", evil: "1", "evil.linkerd/a": "1" });
+    expect(Object.keys(before.metadata.annotations ?? {}).sort()).toEqual([
+      "evil.linkerd/a",
+      "good.linkerd/c",
+      "isthmus.dev/egress-ports",
+      "isthmus.dev/remote-service",
+      "mirror.linkerd.io/remote-resource-version",
+      "mirror.linkerd.io/remote-svc-fq-name",
+    ]);
+    await world.putLink({
+      excludedLabels: ["evil", "evil.linkerd/*"],
+      excludedAnnotations: ["evil.linkerd/*"],
+    });
+    await until(async () => {
+      const { labels = {}, annotations = {} } = (await world.mirror("web-remote")).metadata;
+      expect(Object.keys(labels)).toContain("good");
+      expect(
+        [...Object.keys(labels), ...Object.keys(annotations)].filter((key) => key.startsWith("evil")),
+      ).toEqual([]);
+    });
+  });
+
+  test("without a selector mirrors what carries the export label", async () => {
+    await world.link();
+    await world.putLink({ selector: undefined as never });
+    await world.start();
+    await world.export("private", { labels: {} });
+    await world.export("web");
+    await until(() => world.slice("web-remote"));
+    expect((await world.names()).services).toEqual(["web-remote"]);
+  });
+
+  test("without a gateway has mirrors without endpoints", async () => {
+    await world.link({ gatewayAddresses: [] });
+    await world.start({ dataPlane: "linkerd" });
+    await world.export("web");
+    const slice = await until(() => world.slice("web-remote"));
+    expect(slice.endpoints ?? []).toEqual([]);
+  });
+});
+
+describe("a controller that starts", () => {
+  test("removes the mirrors that no exported service stands for, and no others", async () => {
+    await world.link();
+    const first = await world.start();
+    for (const name of ["one", "two", "three"]) await world.export(name);
+    for (const name of ["one", "two", "three"]) await until(() => world.slice(`${name}-remote`));
+    await first.stop();
+    await world.target.delete(SERVICES, { namespace: world.namespace, name: "two" });
+    const before = await world.fingerprint();
+    await world.start();
+    await until(async () => expect((await world.names()).services).toEqual(["one-remote", "three-remote"]));
+    await until(async () => expect((await world.names()).slices).toHaveLength(2));
+    const after = await world.fingerprint();
+    for (const name of ["one", "three"]) {
+      expect(after[`Service ${name}-remote`]).toBe(before[`Service ${name}-remote`]);
+      expect(after[`EndpointSlice ${name}-remote-isthmus`]).toBe(
+        before[`EndpointSlice ${name}-remote-isthmus`],
+      );
+    }
+  });
+
+  test("brings up to date what changed while none ran, and touches nothing else", async () => {
+    await world.link();
+    const first = await world.start();
+    for (const name of ["changed", "same", "unexported"]) await world.export(name);
+    for (const name of ["changed", "same", "unexported"]) await until(() => world.slice(`${name}-remote`));
+    await first.stop();
+    const remote = await world.export("changed", { annotations: { more: "1" } });
+    await world.export("unexported", { labels: {} });
+    await world.export("new");
+    const before = await world.fingerprint();
+    const second = await world.start();
+    await until(() => world.slice("new-remote"));
+    await until(async () => {
+      const { annotations } = (await world.mirror("changed-remote")).metadata;
+      expect(annotations?.["mirror.linkerd.io/remote-resource-version"]).toBe(
+        remote.metadata.resourceVersion,
+      );
+    });
+    await until(async () =>
+      expect((await world.names()).services).toEqual(["changed-remote", "new-remote", "same-remote"]),
+    );
+    expect((await world.fingerprint())["Service same-remote"]).toBe(before["Service same-remote"]);
+    expect(second.writes.filter((write) => write.includes("same-remote"))).toEqual([]);
+  });
+
+  test("removes a slice whose mirror is gone", async () => {
+    await world.link();
+    const first = await world.start();
+    await world.export("web");
+    const slice = await until(() => world.slice("web-remote"));
+    await first.stop();
+    const { namespace, name, labels = {}, annotations = {} } = slice.metadata;
+    await world.source.create(ENDPOINT_SLICES, {
+      ...slice,
+      metadata: {
+        ...(namespace && { namespace }),
+        name: name.replace("web", "gone"),
+        labels: { ...labels, "kubernetes.io/service-name": "gone-remote" },
+        annotations,
+      },
+    });
+    await world.start();
+    await until(async () => expect((await world.names()).slices).toEqual(["web-remote-isthmus"]));
+  });
+});
