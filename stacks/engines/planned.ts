@@ -1,17 +1,8 @@
-/**
- * Outputs that stacks would have, handed from the preview of one stack to the preview of the next. Pulumi itself knows
- * only what stacks had after their last `up`; the runner puts what this preview has found out into a file and names
- * it to the programs by an environment variable.
- */
+/** The programs' side of `handing.ts`: what a preview plans for another stack. */
 import { readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import type { PlannedOutputs } from "./engine.ts";
+import { PLANNED_VARIABLE } from "./handing.ts";
 import { isObject, isSecret, type Properties, UNKNOWN, type Value } from "./wire.ts";
-
-const VARIABLE = "ISTHMUS_PLANNED_OUTPUTS";
 
 let read: { path: string; stacks: Record<string, Properties | null> } | undefined;
 
@@ -20,7 +11,7 @@ let read: { path: string; stacks: Record<string, Properties | null> } | undefine
  * @returns undefined when nothing was planned for that stack: read it with a `StackReference` then
  */
 export function plannedOutput(stack: string, output: string): pulumi.Output<unknown> | undefined {
-  const path = process.env[VARIABLE];
+  const path = process.env[PLANNED_VARIABLE];
   if (path === undefined || !pulumi.runtime.isDryRun()) return undefined;
   if (read?.path !== path) read = { path, stacks: JSON.parse(readFileSync(path, "utf8")) };
   const outputs = read.stacks[stack];
@@ -39,20 +30,4 @@ function toOutput(value: Value): pulumi.Output<unknown> {
     );
   }
   return pulumi.output(value);
-}
-
-/** For runners: calls `work` with the variables that make the planned outputs visible to a program. */
-export async function withPlanned<T>(
-  planned: PlannedOutputs | undefined,
-  work: (variables: Record<string, string>) => Promise<T>,
-): Promise<T> {
-  if (planned === undefined || planned.size === 0) return work({});
-  const directory = await mkdtemp(join(tmpdir(), "isthmus-planned-"));
-  try {
-    const path = join(directory, "outputs.json");
-    await writeFile(path, JSON.stringify(Object.fromEntries(planned)), { mode: 0o600 });
-    return await work({ [VARIABLE]: path });
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
 }

@@ -1,5 +1,5 @@
 /** The embedded engine: hosts the stack programs without the Pulumi CLI, its plugins or an account. */
-import { dirname, extname, join } from "node:path";
+import { dirname, extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   type Engine,
@@ -10,7 +10,7 @@ import {
   type StackOptions,
   type StackResult,
 } from "../engine.ts";
-import { withPlanned } from "../planned.ts";
+import { withPlanned } from "../handing.ts";
 import { resultOf } from "../result.ts";
 import type { Properties } from "../wire.ts";
 import { Deployment } from "./deployment.ts";
@@ -21,6 +21,7 @@ import type { Provider } from "./provider.ts";
 import { runProgram } from "./running.ts";
 import { passphraseFrom, StateFile } from "./state/file.ts";
 import { takeLock } from "./state/lock.ts";
+import { embeddedStateFile } from "./state/place.ts";
 import { emptyStackState, type MeshState, type StackState } from "./state/state.ts";
 import { TlsProvider } from "./tls/provider.ts";
 
@@ -53,8 +54,7 @@ export class EmbeddedEngine implements Engine {
     this.#options = options;
     this.#project = options.project ?? "isthmus";
     this.#program = options.program ?? stackPrograms();
-    const path =
-      options.stateFile ?? join(dirname(options.meshFile), ".isthmus", "state", `${options.mesh}.json`);
+    const path = options.stateFile ?? embeddedStateFile(options);
     const passphrase = options.passphrase ?? passphraseFrom(process.env);
     this.#encrypted = passphrase !== undefined;
     this.#file = new StateFile(path, options.mesh, passphrase);
@@ -182,7 +182,8 @@ export class EmbeddedEngine implements Engine {
   }
 }
 
-/** TypeScript in a checkout, JavaScript where the package is installed: whichever this file is. */
+/** The entry that Pulumi.yaml names too; compiled, this file lies one folder deeper. */
 function stackPrograms(): string {
-  return fileURLToPath(new URL(`../../index${extname(import.meta.url)}`, import.meta.url));
+  const root = extname(import.meta.url) === ".ts" ? "../../.." : "../../../..";
+  return fileURLToPath(new URL(`${root}/bin/stacks.js`, import.meta.url));
 }

@@ -1,6 +1,7 @@
 /** The child process in which a stack's program runs, by the same script that Pulumi's own language host starts. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createRequire } from "node:module";
+import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import { stripVTControlCharacters } from "node:util";
 import { PASSPHRASE_VARIABLES } from "./state/file.ts";
@@ -40,6 +41,7 @@ export class Program {
       process.execPath,
       [
         "--disable-warning=ExperimentalWarning",
+        ...["--import", new URL(`./preload${extname(import.meta.url)}`, import.meta.url).href],
         run,
         ...["--project", options.project],
         ...["--stack", options.stack],

@@ -127,7 +127,8 @@ export class KubernetesProvider implements Provider {
       const target = new Target(client, manifest, resource, state.urn, work);
       await describing(target, () => remove(target, state.deleteTimeout ?? PATIENCE));
     } catch (error) {
-      if (!(error instanceof Unreachable) || settings.deleteUnreachable !== "true") throw error;
+      const asked = settings.deleteUnreachable ?? process.env.PULUMI_K8S_DELETE_UNREACHABLE;
+      if (!(error instanceof Unreachable) || asked !== "true") throw error;
       work.log("warning", `${manifest.kind} ${state.id} is forgotten, not deleted: ${error.message}`);
     }
   }

@@ -1,0 +1,83 @@
+/** Says what is going on, a line at a time: fit for a terminal and for the log of a pipeline. */
+import { changeCount, type MeshEvent, type StackOutcome } from "../../stacks/automation.ts";
+import { colorOf, SIGNS, type Style } from "./style.ts";
+import { countsInWords, duration, pathsInWords, resourceName } from "./words.ts";
+
+export interface ProgressOptions {
+  style: Style;
+  write: (line: string) => void;
+  /** Whether it is a preview that goes on. */
+  planned: boolean;
+  /** Also what begins, and what the programs say about their failures. */
+  verbose: boolean;
+}
+
+export class Progress {
+  readonly #options: ProgressOptions;
+  #width = 0;
+
+  constructor(options: ProgressOptions) {
+    this.#options = options;
+  }
+
+  readonly handle = (event: MeshEvent): void => {
+    const { style, verbose, planned } = this.#options;
+    switch (event.event) {
+      case "plan":
+        this.#width = Math.max(0, ...event.steps.map(({ stack }) => stack.length));
+        this.#options.write(style.dim(event.engine));
+        break;
+      case "stack-started":
+        if (verbose) this.#line(event.stack, style.dim("begins"));
+        break;
+      case "stack-ended":
+        this.#line(event.stack, this.#outcome(event.outcome));
+        break;
+      case "started":
+        if (verbose) this.#line(event.stack, style.dim(`… ${event.op} ${resourceName(event)}`));
+        break;
+      case "planned":
+      case "done": {
+        const quiet = !event.counted || event.op === "same" || event.op === "read";
+        if (quiet && !verbose) break;
+        if ((event.event === "planned") !== planned) break;
+        const paths = event.diff.length > 0 ? style.dim(`  ${pathsInWords(event.diff)}`) : "";
+        this.#line(
+          event.stack,
+          `${colorOf(style, event.op)(`${SIGNS[event.op]} ${resourceName(event)}`)}${paths}`,
+        );
+        break;
+      }
+      case "failed":
+        this.#line(event.stack, style.bad(`! ${resourceName(event)}`));
+        break;
+      case "log":
+        if (event.severity === "error" && !verbose) break;
+        for (const text of event.message.trimEnd().split("\n"))
+          this.#line(event.stack, this.#log(event.severity, text));
+    }
+  };
+
+  #outcome(outcome: StackOutcome): string {
+    const { style, planned } = this.#options;
+    const { result, status, operation, message, seconds } = outcome;
+    if (status === "skipped") return style.warn(`skipped: ${message}`);
+    const counts = result === undefined ? "nothing was done" : countsInWords(result.changes, planned);
+    const took = style.dim(`(${duration(seconds)})`);
+    if (status === "failed") return `${style.bad("failed")}: ${counts} ${took}`;
+    const verb =
+      operation === "destroy" ? (planned ? "to be removed" : "removed") : planned ? "previewed" : "up";
+    const changed = result !== undefined && changeCount(result.changes) > 0;
+    return `${changed ? style.bold(verb) : verb}: ${counts} ${took}`;
+  }
+
+  #log(severity: string, text: string): string {
+    const { style } = this.#options;
+    if (severity === "error") return style.bad(text);
+    return severity === "warning" ? style.warn(`warning: ${text}`) : style.dim(text);
+  }
+
+  #line(stack: string, text: string): void {
+    this.#options.write(`${this.#options.style.dim(stack.padEnd(this.#width))}  ${text}`);
+  }
+}
