@@ -59,7 +59,7 @@ async function exists(qualified: string): Promise<boolean> {
     await pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", { name: qualified });
     return true;
   } catch (error) {
-    if (/unknown stack|no stack named|not found/i.test((error as Error).message)) return false;
+    if ((error as Error).message.includes("unknown stack")) return false;
     throw error;
   }
 }

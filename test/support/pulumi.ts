@@ -86,7 +86,9 @@ export async function runProgram(program: () => unknown, options: RunOptions = {
     },
     call: ({ token, inputs }) => {
       if (token !== "pulumi:pulumi:readStackOutputs") throw new Error(`unexpected call of ${token}`);
-      if (!stacks[inputs.name]) throw new Error(`unknown stack ${JSON.stringify(inputs.name)}`);
+      // An engine's answers come with their text in `details`.
+      const details = `unknown stack ${JSON.stringify(inputs.name)}`;
+      if (!stacks[inputs.name]) throw Object.assign(new Error(details), { details });
       return { name: inputs.name, outputs: stacks[inputs.name] };
     },
   };
