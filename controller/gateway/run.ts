@@ -18,8 +18,8 @@ import { type GatewayOptions, type ResolvedGatewayOptions, resolveOptions } from
 import { egressSettings, ingressSettings } from "./settings.ts";
 import { type WatchOptions, watchForEgress, watchForIngress, watchOwnSlices } from "./watches.ts";
 
-/** How often what HAProxy counts is taken over into the metrics. */
-const OBSERVE_MS = 5_000;
+/** How often HAProxy is asked for its counts, and whether it is there at all. */
+const OBSERVE_MS = 2_000;
 
 /**
  * The role `gateway`: keeps the HAProxy beside it doing what this cluster's objects say, until `signal` is aborted. With
@@ -89,9 +89,7 @@ async function runAgent(
     await Promise.all([
       watches.run(signal),
       agent.run(signal),
-      every(OBSERVE_MS, options, signal, async () => {
-        if (agent.notReady().length === 0) await observe();
-      }),
+      observeHaproxy(observe, agent, options, signal),
     ]);
   } finally {
     unwatch();
@@ -147,15 +145,21 @@ function watchFiles(directories: readonly string[], changed: () => void): () => 
   };
 }
 
-/** Do `work` over and over; what fails once is tried again the next time. */
-async function every(
-  ms: number,
+/** Takes over what HAProxy counts. Where HAProxy is gone, the agent learns of it by trying, and tries until it is back. */
+async function observeHaproxy(
+  observe: () => Promise<void>,
+  agent: GatewayAgent,
   { clock, log }: ResolvedGatewayOptions,
   signal: AbortSignal,
-  work: () => Promise<void>,
 ): Promise<void> {
   while (!signal.aborted) {
-    await clock.sleep(ms, signal);
-    await work().catch((error) => log.debug("HAProxy could not be asked for its counts", { error }));
+    await clock.sleep(OBSERVE_MS, signal);
+    if (agent.notReady().length > 0) continue;
+    try {
+      await observe();
+    } catch (error) {
+      log.debug("HAProxy could not be asked for its counts", { error });
+      agent.changed();
+    }
   }
 }

@@ -19,7 +19,7 @@ import type { Picture } from "./picture.ts";
 export interface WatchOptions {
   client: KubeClient;
   namespace: string;
-  /** Called after every change of what is watched. */
+  /** Called after every change of what is watched, and when a list has come for the first time. */
   changed: () => void;
   clock: Clock;
   log: Log;
@@ -29,8 +29,6 @@ export interface WatchOptions {
 export interface Watches {
   /** The picture as of now; undefined until every list has come once. */
   picture(): Picture | undefined;
-  /** Resolves when every list has come once. */
-  synced: Promise<unknown>;
   run(signal: AbortSignal): Promise<void>;
   state(): ReflectorState[];
 }
@@ -89,16 +87,18 @@ function reflect<T extends KubeObject>(
 ): { store: Store<T>; reflector: Reflector<T> } {
   const store = new Store<T>();
   store.onChange(changed);
-  return { store, reflector: new Reflector<T>({ client, resource, ...selection, sink: store, clock, log }) };
+  const reflector = new Reflector<T>({ client, resource, ...selection, sink: store, clock, log });
+  // An empty list changes nothing in the store, and completes the picture all the same.
+  void reflector.synced.then(changed);
+  return { store, reflector };
 }
 
 function watches(
-  reflectors: readonly Pick<Reflector<KubeObject>, "isSynced" | "synced" | "run" | "state">[],
+  reflectors: readonly Pick<Reflector<KubeObject>, "isSynced" | "run" | "state">[],
   picture: () => Picture,
 ): Watches {
   return {
     picture: () => (reflectors.every((reflector) => reflector.isSynced) ? picture() : undefined),
-    synced: Promise.all(reflectors.map((reflector) => reflector.synced)),
     run: async (signal) => {
       await Promise.all(reflectors.map((reflector) => reflector.run(signal)));
     },

@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import {
   ALLOWED_CLUSTERS_ANNOTATION,
@@ -36,6 +36,7 @@ import { silentLog } from "../../controller/kube/log.ts";
 import type { Service, ServiceAccount } from "../../controller/kube/objects.ts";
 import type { Authority } from "./certificates.ts";
 import { HaproxyProcess } from "./haproxy.ts";
+import { mountFiles } from "./volume.ts";
 import { eventually } from "./wait.ts";
 
 /** Gateways with a real HAProxy and real certificates on loopback, told what to do by objects made by hand. */
@@ -109,7 +110,7 @@ export class TestGateway {
   }
 
   setTrust(pem: string): Promise<void> {
-    return writeFile(this.options.trustBundle, pem);
+    return mountTrust(this.options, pem);
   }
 
   async stop(): Promise<void> {
@@ -130,7 +131,7 @@ export async function prepareGateway(
     identity: identityOf(cluster),
     haproxyDirectory: join(root, "run"),
     certificateDirectory: join(root, "certificates"),
-    trustBundle: join(root, "trust.crt"),
+    trustBundle: join(root, "trust", "ca.crt"),
     podIps: ["127.0.0.1"],
     adminAddress: "127.0.0.1:0",
     port,
@@ -139,18 +140,23 @@ export async function prepareGateway(
     log: silentLog,
   });
   await mkdir(options.haproxyDirectory);
-  await mkdir(options.certificateDirectory);
   await mountCertificate(options, certificate);
-  await writeFile(options.trustBundle, trust);
+  await mountTrust(options, trust);
   return options;
 }
 
-export async function mountCertificate(
+export function mountCertificate(
   { certificateDirectory }: Pick<ResolvedGatewayOptions, "certificateDirectory">,
-  certificate: CertificateAndKey,
+  { certificatePem, privateKeyPem }: CertificateAndKey,
 ): Promise<void> {
-  await writeFile(join(certificateDirectory, "tls.crt"), certificate.certificatePem);
-  await writeFile(join(certificateDirectory, "tls.key"), certificate.privateKeyPem);
+  return mountFiles(certificateDirectory, { "tls.crt": certificatePem, "tls.key": privateKeyPem });
+}
+
+export function mountTrust(
+  { trustBundle }: Pick<ResolvedGatewayOptions, "trustBundle">,
+  pem: string,
+): Promise<void> {
+  return mountFiles(dirname(trustBundle), { [basename(trustBundle)]: pem });
 }
 
 export interface ExportOptions {
