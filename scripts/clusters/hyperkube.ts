@@ -113,19 +113,16 @@ async function runBuild(args: string[], total: number, progress: Progress): Prom
   });
   const output: string[] = [];
   let compiled = 0;
-  let told = performance.now();
   createInterface({ input: child.stderr }).on("line", (line) => {
     output.push(line);
     if (output.length > 100) output.shift();
     compiled++;
-    if (performance.now() - told < 5000) return;
-    told = performance.now();
-    progress(`compiled ${compiled} of at most ${total} packages`);
   });
+  const ticker = setInterval(() => progress(`compiled ${compiled} of at most ${total} packages`), 10_000);
   const code = await new Promise<number | null>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", resolve);
-  });
+  }).finally(() => clearInterval(ticker));
   if (code !== 0) {
     throw new ClusterError(
       `Kubernetes could not be built (go ended with ${code}):\n${tail(output.join("\n"))}`,

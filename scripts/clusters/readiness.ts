@@ -109,7 +109,14 @@ async function waitWhileRunning(
   );
 }
 
+/** What a daemon wrote last: of a crash not the stack, but what it says of its reason. */
 function lastLines(cluster: StartingCluster, daemon: Daemon): string {
-  const log = readFileSync(join(cluster.state, "log", `${daemon.name}.log`), "utf8");
-  return log.trimEnd().split("\n").slice(-5).join("\n");
+  const lines = readFileSync(join(cluster.state, "log", `${daemon.name}.log`), "utf8")
+    .trimEnd()
+    .split("\n")
+    .slice(-200);
+  const reasons = lines.filter((line) =>
+    /^panic: |^[EF]\d{4} |"level":"(error|fatal|panic)"|\berror:/i.test(line),
+  );
+  return (reasons.length > 0 ? reasons : lines).slice(-5).join("\n");
 }
