@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
-import { chalk } from "zx";
+import { chalk, ProcessOutput } from "zx";
+import { messageOf } from "../clusters/errors.ts";
 import { type Answer, callThrough } from "./call.ts";
 import { Environment } from "./environment.ts";
 import { printTable } from "./table.ts";
@@ -33,7 +34,7 @@ async function up(): Promise<void> {
   const answers: Promise<Answer>[] = [];
   for (const service of services) {
     answers.push(callThrough(environment, service));
-    await environment.isthmus("export", service, "--cluster", "remote", "--namespace", "default", "--yes");
+    await environment.isthmus("export", service, "--cluster", "remote", "--namespace", "default");
   }
 
   step("curl from the test pod in `local`");
@@ -50,13 +51,13 @@ async function up(): Promise<void> {
 ${chalk.bold("Three things to try next")}
 
   export KUBECONFIG=${environment.kubeconfig}
+  alias kubectl=${environment.kubectlPath}
   1. delete a mirror, and see it come back:
-       ${environment.kubectlPath} --context local delete service backend-one-svc-remote
-       ${environment.kubectlPath} --context local get service backend-one-svc-remote
-  2. ask why a link works, or why not:
-       ${environment.kubectlPath} --context local -n isthmus describe link remote
-  3. take an export back, and see what would change first:
-       npx isthmus unexport backend-two-svc --cluster remote --namespace default --file ${environment.meshFile}
+       kubectl --context local delete service backend-one-svc-remote; kubectl --context local get services
+  2. ask whether the links work, and why:
+       kubectl --context local -n isthmus get links; kubectl --context local -n isthmus describe link remote
+  3. take a line out of the exports in the demo's mesh.yaml, and see what that would do before it is done:
+       npx isthmus preview --file ${environment.meshFile}
 
   npm run demo -- --down removes everything.
 `);
@@ -80,4 +81,12 @@ function steps(of: number): (text: string) => void {
 }
 
 const { values } = parseArgs({ options: { down: { type: "boolean", default: false } } });
-await (values.down ? down() : up());
+try {
+  await (values.down ? down() : up());
+} catch (error) {
+  // A command that failed has said why on the terminal; its name and exit code are what is left to say.
+  const failed =
+    error instanceof ProcessOutput ? `a step failed: ${error.message.trim() || error}` : messageOf(error);
+  console.error(`${failed}\nWhat was done is kept: run it again to go on from here.`);
+  process.exitCode = 1;
+}
