@@ -65,7 +65,7 @@ export const EGRESS_PORTS_ANNOTATION = "isthmus.dev/egress-ports";
 export const ALLOWED_CLUSTERS_ANNOTATION = "isthmus.dev/allowed-clusters";
 /** On the ServiceAccount of a remote access: the source cluster that may use it. */
 export const SOURCE_LABEL = "isthmus.dev/source";
-/** On every resource that the Pulumi components make: the mesh and the cluster it was made for. */
+/** On every object that the stacks and `Mesh` make: the name of the mesh. */
 export const MESH_LABEL = "isthmus.dev/mesh";
 /** Finalizer on Links: the controller removes the mirrors before the Link goes. */
 export const LINK_FINALIZER = "isthmus.dev/mirrors";

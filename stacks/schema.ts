@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import * as rules from "../components/validation.ts";
+import schema from "./mesh.schema.json" with { type: "json" };
 import { nearest, type Path } from "./problems.ts";
 
 /** One thing that the JSON Schema of mesh.yaml finds wrong. */
@@ -32,7 +32,6 @@ let compiled: ValidateFunction | undefined;
 
 function validator(): ValidateFunction {
   if (compiled) return compiled;
-  const schema = JSON.parse(readFileSync(new URL("./mesh.schema.json", import.meta.url), "utf8"));
   const ajv = new Ajv({ allErrors: true, verbose: true, strictTypes: false });
   for (const [name, rule] of Object.entries(FORMATS)) ajv.addFormat(name, (text: string) => rule.test(text));
   compiled = ajv.compile(schema);
