@@ -37,10 +37,10 @@ export function upSteps(mesh: Plannable, existing: readonly string[]): Step[] {
   const names = planned.map(({ name }) => name);
   const links = planned.filter(({ kind }) => kind === StackKind.Links).map(({ name }) => name);
   const strays = straysOf(mesh, names, existing);
+  const strayLinks = strays.filter(({ kind }) => kind === StackKind.Links).map(({ name }) => name);
   const removals = strays.map((stray): Step => {
     // A cluster goes when nobody links to it any more, and after its own links, behind which its controller cleans up.
-    const own = strays.filter(({ kind, cluster }) => kind === StackKind.Links && cluster === stray.cluster);
-    const after = stray.kind === StackKind.Cluster ? [...links, ...own.map(({ name }) => name)] : [];
+    const after = stray.kind === StackKind.Cluster ? [...links, ...strayLinks] : [];
     return { stack: stray.name, kind: stray.kind, cluster: stray.cluster, operation: "destroy", after };
   });
   return [...ups, ...removals];

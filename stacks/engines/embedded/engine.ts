@@ -1,6 +1,7 @@
 /** The embedded engine: hosts the stack programs without the Pulumi CLI, its plugins or an account. */
 import { dirname, extname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { displayed } from "../../problems.ts";
 import {
   type Engine,
   type EngineEvent,
@@ -62,7 +63,7 @@ export class EmbeddedEngine implements Engine {
 
   describe(): string {
     const how = this.#encrypted ? "encrypted" : "not encrypted: set ISTHMUS_PASSPHRASE";
-    return `embedded engine (no Pulumi CLI needed); state in ${this.#file.path}, ${how}`;
+    return `embedded engine (no Pulumi CLI needed); state in ${displayed(this.#file.path)}, ${how}`;
   }
 
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
