@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { parse, stringify } from "yaml";
+import { $ } from "zx";
 import { API_PORT, POD_CIDR, SERVICE_CIDR } from "./addresses.ts";
 import { ApiClient } from "./api.ts";
 import { checkoutId, clusterDirectory, clusterId, clusterKubeconfig, clustersDirectory } from "./checkout.ts";
@@ -15,13 +16,16 @@ import {
 } from "./kubeconfig.ts";
 import { findCommand } from "./packages.ts";
 import type { Progress } from "./progress.ts";
-import { shell } from "./shell.ts";
+
 import { waitFor } from "./waiting.ts";
 
 /** A container's host name has at most 63 characters, and kind's names for nodes end like this. */
 const NODE_SUFFIX = "-control-plane";
 const MANIFESTS = "/etc/kubernetes/manifests";
 const API_MANIFEST = "kube-apiserver.yaml";
+
+/** Runs a command without showing it; failing is an answer. */
+const ask = $({ quiet: true, nothrow: true, stdio: ["ignore", "pipe", "pipe"] });
 
 /** A node of kind, as Docker shows its container. */
 interface NodeContainer {
@@ -204,18 +208,13 @@ export class KindDriver implements Driver {
 
   async #node(name: string): Promise<NodeContainer | undefined> {
     const format = '{"running":{{.State.Running}},"address":"{{.NetworkSettings.Networks.kind.IPAddress}}"}';
-    const shown = await shell({
-      nothrow: true,
-    })`docker container inspect --format ${format} ${this.#id(name) + NODE_SUFFIX}`;
+    const shown = await ask`docker container inspect --format ${format} ${this.#id(name) + NODE_SUFFIX}`;
     return shown.exitCode === 0 ? shown.json<NodeContainer>() : undefined;
   }
 
   async #hasApiServer(name: string): Promise<boolean> {
     const node = this.#id(name) + NODE_SUFFIX;
-    return (
-      (await shell({ nothrow: true })`docker exec ${node} test -e ${`${MANIFESTS}/${API_MANIFEST}`}`)
-        .exitCode === 0
-    );
+    return (await ask`docker exec ${node} test -e ${`${MANIFESTS}/${API_MANIFEST}`}`).exitCode === 0;
   }
 
   async #inNode(name: string, script: string): Promise<void> {
@@ -246,7 +245,7 @@ function checkKind(): void {
 async function run(first: string | { input: string }, ...rest: string[]): Promise<string> {
   const command = typeof first === "string" ? [first, ...rest] : rest;
   const input = typeof first === "string" ? "" : first.input;
-  const done = await shell({ nothrow: true, input })`${command}`;
+  const done = await ask({ input, stdio: "pipe" })`${command}`;
   if (done.exitCode === 0) return done.stdout.trim();
   throw new ClusterError(`"${command.join(" ")}" failed:\n${done.stderr.trim()}`);
 }

@@ -6,6 +6,8 @@ export const ADMIN_DIRECTORIES = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 /** Runs commands of this machine without showing them; `nothrow` where failing is an answer. */
 export const shell = $({
   quiet: true,
+  // A bash whose input is a socket, as Node's pipes are, takes itself for a remote login and reads ~/.bashrc first.
+  stdio: ["ignore", "pipe", "pipe"],
   env: {
     ...process.env,
     PATH: [process.env.PATH ?? "/usr/local/bin:/usr/bin:/bin", ...ADMIN_DIRECTORIES].join(":"),
