@@ -124,7 +124,7 @@ export class GatewayAgent {
     if (applied.certificateReplaced) {
       log.info("HAProxy uses a new certificate", { notAfter: this.#material.notAfter.toISOString() });
     }
-    if (applied.trustReplaced) log.info("HAProxy uses a new trust bundle");
+    if (applied.trust !== "none") log.info("HAProxy uses a new trust bundle", { trust: applied.trust });
     for (const problem of picture.problems) if (!this.#problems.includes(problem)) log.warn(problem);
     this.#problems = picture.problems;
     this.#applied = applied;

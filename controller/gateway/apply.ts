@@ -3,7 +3,7 @@ import type { Log } from "../kube/log.ts";
 import type { GatewayFiles } from "./files.ts";
 import { configDigest } from "./haproxy/config.ts";
 import { type HaproxyMaster, ReloadError } from "./haproxy/master.ts";
-import type { HaproxyRuntime } from "./haproxy/runtime.ts";
+import type { HaproxyRuntime, TrustChange } from "./haproxy/runtime.ts";
 import { HaproxyUnreachableError } from "./haproxy/socket.ts";
 import type { Material } from "./material.ts";
 import { type DesiredMap, type Picture, renderMap } from "./picture.ts";
@@ -19,7 +19,7 @@ export interface Applied {
   /** Entries of maps that were added, changed or removed without a reload. */
   changes: number;
   certificateReplaced: boolean;
-  trustReplaced: boolean;
+  trust: TrustChange;
 }
 
 export interface ApplierOptions {
@@ -57,15 +57,16 @@ export class Applier {
     for (const { file, entries } of picture.maps) await writeAtomically(file, renderMap(entries));
 
     const certificateReplaced = await runtime.syncCertificate(files.certificate, material.certificatePem);
-    const trustReplaced = await runtime.syncTrust(files.trust, material.trustPem);
+    const trust = await runtime.syncTrust(files.trust, material.trustPem);
     let changes = await this.#syncMaps(picture.maps);
     await this.#cutRevoked(picture);
 
-    const outcome = await this.#ensureConfig(picture.config);
+    // TLS sessions from before would be taken up again without a look at the bundle; a new worker knows none of them.
+    const outcome = await this.#ensureConfig(picture.config, trust === "narrowed");
     if (outcome.reloaded) changes += await this.#syncMaps(picture.maps);
     if (outcome.refused === undefined) this.#wasInForce = true;
     await this.#setStatus(serving && this.#wasInForce);
-    return { ...outcome, inForce: this.#wasInForce, changes, certificateReplaced, trustReplaced };
+    return { ...outcome, inForce: this.#wasInForce, changes, certificateReplaced, trust };
   }
 
   /** What `/ready` of HAProxy answers: never 200 before the first picture is in force. */
@@ -101,11 +102,14 @@ export class Applier {
     }
   }
 
-  async #ensureConfig(config: string): Promise<{ reloaded: boolean; refused?: ReloadError }> {
+  async #ensureConfig(
+    config: string,
+    forced: boolean,
+  ): Promise<{ reloaded: boolean; refused?: ReloadError }> {
     const { files, runtime, master, clock, log, beforeReload } = this.#options;
     const digest = configDigest(config)!;
     const inForce = await runtime.digest();
-    if (digest === inForce) {
+    if (digest === inForce && !forced) {
       this.#refused = undefined;
       return { reloaded: false };
     }

@@ -99,22 +99,21 @@ function backend({ link, addresses, port, identity, check }: LinkTarget, { files
       "http-check expect status 200",
       `timeout check ${check.timeoutMs}ms`,
       `default-server ${server}`,
-      ...[...addresses].sort().map((address, index) => serverLine(address, port, index + 1)),
+      ...[...addresses].sort().map((address) => serverLine(address, port)),
     ],
   };
 }
 
-function serverLine(address: string, port: number, number: number): string {
+/** A server is named after where it is: what one worker knew of it means nothing for another address or port. */
+function serverLine(address: string, port: number): string {
+  const name = `${address}:${port}`;
   switch (isIP(address)) {
     case 4:
-      return `server gateway${number} ${address}:${port}`;
+      return `server ${name} ${address}:${port}`;
     case 6:
-      return `server gateway${number} [${address}]:${port}`;
+      return `server ${name} [${address}]:${port}`;
     default:
-      return (
-        `server-template gateway${number}- ${ADDRESSES_A_NAME} ${address}:${port}` +
-        " resolvers cluster init-addr last,libc,none"
-      );
+      return `server-template ${name}- ${ADDRESSES_A_NAME} ${name} resolvers cluster init-addr last,libc,none`;
   }
 }
 

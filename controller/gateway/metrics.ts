@@ -88,7 +88,8 @@ export class GatewayMetrics {
         this.#connections.inc({ direction, peer }, this.#since(`${row.proxy} total`, row.total));
         this.#bytes.inc({ direction, peer, to: "callee" }, this.#since(`${row.proxy} in`, row.bytesIn));
         this.#bytes.inc({ direction, peer, to: "caller" }, this.#since(`${row.proxy} out`, row.bytesOut));
-      } else if (direction === "egress") {
+      } else if (direction === "egress" && !row.status.startsWith("MAINT")) {
+        // In maintenance are the places kept for more addresses than a host name has.
         this.#up.set({ peer, gateway: row.service }, row.status.startsWith("UP") ? 1 : 0);
       }
     }

@@ -317,21 +317,27 @@ export class OpenCall {
 /** A client of an ingress that may lie about anything. */
 export function callIngress(
   port: number,
-  client: { certificate?: CertificateAndKey; serverName: string },
+  client: {
+    certificate?: CertificateAndKey;
+    serverName: string;
+    /** Take up this TLS session instead of a full handshake. */
+    session?: Buffer;
+    /** Called with every session that the ingress offers to take up again. */
+    onSession?: (session: Buffer) => void;
+  },
 ): OpenCall {
-  return new OpenCall(
-    connectTls({
-      host: "127.0.0.1",
-      port,
-      servername: client.serverName,
-      // What the server proves is the matter of other tests.
-      rejectUnauthorized: false,
-      ...(client.certificate && {
-        cert: client.certificate.certificatePem,
-        key: client.certificate.privateKeyPem,
-      }),
-    }),
-  );
+  const { certificate, serverName, session, onSession } = client;
+  const socket = connectTls({
+    host: "127.0.0.1",
+    port,
+    servername: serverName,
+    // What the server proves is the matter of other tests.
+    rejectUnauthorized: false,
+    ...(certificate && { cert: certificate.certificatePem, key: certificate.privateKeyPem }),
+    ...(session && { session }),
+  });
+  if (onSession) socket.on("session", onSession);
+  return new OpenCall(socket);
 }
 
 /** A plain client, of an egress' port for instance. */

@@ -12,6 +12,9 @@ export interface MapChange {
   removed: number;
 }
 
+/** `narrowed`: an anchor is trusted no longer. */
+export type TrustChange = "none" | "widened" | "narrowed";
+
 /** The running worker: everything here takes effect at once, without a reload, and is forgotten at the next one. */
 export class HaproxyRuntime {
   readonly #socketPath: string;
@@ -83,15 +86,16 @@ export class HaproxyRuntime {
     return true;
   }
 
-  /** Put `pem` in the place of the trust bundle loaded from `file`. @returns whether it was another */
-  async syncTrust(file: string, pem: string): Promise<boolean> {
-    const loaded = fingerprintsIn(await this.#ask(`show ssl ca-file ${file}`)).sort();
-    if (loaded.length === 0) return false;
+  /** Put `pem` in the place of the trust bundle loaded from `file`. */
+  async syncTrust(file: string, pem: string): Promise<TrustChange> {
+    const loaded = fingerprintsIn(await this.#ask(`show ssl ca-file ${file}`));
+    if (loaded.length === 0) return "none";
     const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
-    const wanted = [...new Set(blocks.map((block) => fingerprint(new X509Certificate(block))))].sort();
-    if (loaded.join() === wanted.join()) return false;
+    const wanted = new Set(blocks.map((block) => fingerprint(new X509Certificate(block))));
+    const dropped = loaded.some((anchor) => !wanted.has(anchor));
+    if (!dropped && loaded.length === wanted.size) return "none";
     await this.#transaction("ssl ca-file", file, pem);
-    return true;
+    return dropped ? "narrowed" : "widened";
   }
 
   /** Replace a certificate or bundle: new connections use it, open ones go on. */
