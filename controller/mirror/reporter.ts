@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { LINK_CONDITION, type Link, type LinkServiceStatus } from "../../contract/index.ts";
+import { LINK_CONDITION, LINK_REASON, type Link, type LinkServiceStatus } from "../../contract/index.ts";
 import type { Clock } from "../kube/clock.ts";
 import type { Log } from "../kube/log.ts";
 import { keyOf } from "../kube/objects.ts";
@@ -86,6 +86,9 @@ export class LinkReporter {
       return undefined;
     }
     if (target === undefined) return undefined;
+    // A controller that starts over asks first: what the last one said is true until it is known to be false.
+    if (link.status?.conditions !== undefined && isUndecided(target, clock.monotonic()))
+      return { againMs: 100 };
     const since = clock.monotonic() - (this.#writtenAt.get(key) ?? Number.NEGATIVE_INFINITY);
     if (since < EVERY_MS) return { againMs: EVERY_MS - since };
     const report = {
@@ -105,6 +108,12 @@ export class LinkReporter {
     );
     return undefined;
   }
+}
+
+/** Whether more will be known in a moment: the first answer is not in, or the first list is being gone through. */
+function isUndecided(target: Target, now: number): boolean {
+  if (target.state.reason === LINK_REASON.connecting) return true;
+  return target.pending > 0 && target.listedAt !== undefined && now - target.listedAt < EVERY_MS;
 }
 
 /** What an earlier controller said of a service: a new one need not tell again. */

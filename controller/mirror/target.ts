@@ -47,7 +47,7 @@ export class Target {
   readonly #options: TargetOptions;
   #connection: Connection | undefined;
   #state: ConnectionState = CONNECTING;
-  #listed = false;
+  #listedAt: number | undefined;
   /** Resolves when all connections so far are closed. */
   #ended: Promise<unknown> = Promise.resolve();
 
@@ -66,7 +66,12 @@ export class Target {
 
   /** Whether a complete list of the exported services came in this process: before, nothing may be deleted. */
   get listed(): boolean {
-    return this.#listed;
+    return this.#listedAt !== undefined;
+  }
+
+  /** When that was, in the clock's monotonic milliseconds. */
+  get listedAt(): number | undefined {
+    return this.#listedAt;
   }
 
   /** Exported services whose turn has not come yet. */
@@ -128,7 +133,7 @@ export class Target {
   #follow(reflector: Reflector<Service>): void {
     if (reflector.error !== undefined) this.#become(failedState(reflector.error));
     else if (reflector.isSynced) {
-      this.#listed = true;
+      this.#listedAt ??= this.#options.clock.monotonic();
       this.#become(CONNECTED);
     }
   }

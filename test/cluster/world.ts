@@ -6,7 +6,7 @@ import { parse } from "yaml";
 import type { Condition, Link, LinkServiceStatus, LinkSpec } from "../../contract/index.ts";
 import { KubeClient, type RequestOptions } from "../../controller/kube/client.ts";
 import type { Credentials } from "../../controller/kube/credentials.ts";
-import { isAlreadyExists, isNotFound } from "../../controller/kube/errors.ts";
+import { isNotFound } from "../../controller/kube/errors.ts";
 import { createLog } from "../../controller/kube/log.ts";
 import type { EndpointSlice, Event, KubeObject, Service } from "../../controller/kube/objects.ts";
 import { loadOwnCluster } from "../../controller/kube/own-cluster.ts";
@@ -114,18 +114,18 @@ export class World {
     await this.createNamespace(this.source, this.namespace);
     await this.createNamespace(this.target, this.isthmus);
     await this.createNamespace(this.target, this.namespace);
-    await this.target.create(SERVICE_ACCOUNTS, {
-      apiVersion: "v1",
-      kind: "ServiceAccount",
-      metadata: { namespace: this.isthmus, name: "reader" },
-    });
     await this.grant(true);
     await until(() => this.source.list(LINKS, { namespace: this.isthmus }));
   }
 
-  /** Let the remote access read the target's Services, or no longer. */
-  async grant(allowed: boolean): Promise<void> {
+  /** Let the remote access read a cluster's Services, or no longer. */
+  async grant(allowed: boolean, cluster = this.target): Promise<void> {
     const name = `reader-${this.id}`;
+    const account = {
+      apiVersion: "v1",
+      kind: "ServiceAccount",
+      metadata: { namespace: this.isthmus, name: "reader" },
+    };
     const role = {
       apiVersion: "rbac.authorization.k8s.io/v1",
       kind: "ClusterRole",
@@ -139,8 +139,10 @@ export class World {
       roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name },
       subjects: [{ kind: "ServiceAccount", namespace: this.isthmus, name: "reader" }],
     };
-    await this.target.apply(CLUSTER_ROLES, role, { fieldManager: MANAGER, force: true });
-    await this.target.apply(CLUSTER_ROLE_BINDINGS, binding, { fieldManager: MANAGER, force: true });
+    const options = { fieldManager: MANAGER, force: true };
+    await cluster.apply(SERVICE_ACCOUNTS, account, options);
+    await cluster.apply(CLUSTER_ROLES, role, options);
+    await cluster.apply(CLUSTER_ROLE_BINDINGS, binding, options);
   }
 
   async createNamespace(client: KubeClient, name: string): Promise<void> {
@@ -150,31 +152,30 @@ export class World {
 
   /** A kubeconfig for the target, over the wire; `changes` make it a wrong one. */
   async kubeconfig(changes: { token?: string; ca?: string; server?: string } = {}): Promise<string> {
+    return kubeconfigText({
+      server: this.wire.url,
+      token: await this.#token(this.target),
+      ca: this.#targetCredentials.tls.ca ?? "",
+      ...changes,
+    });
+  }
+
+  /** A kubeconfig for the source itself: for a Link that could go round in circles. */
+  async kubeconfigOfSource(): Promise<string> {
+    await this.grant(true, this.source);
+    const { server, tls } = this.#sourceCredentials;
+    return kubeconfigText({ server, token: await this.#token(this.source), ca: tls.ca ?? "" });
+  }
+
+  async #token(cluster: KubeClient): Promise<string> {
     const url = path(SERVICE_ACCOUNTS, { namespace: this.isthmus, name: "reader", subresource: "token" });
     const body = {
       apiVersion: "authentication.k8s.io/v1",
       kind: "TokenRequest",
       spec: { expirationSeconds: 3600 },
     };
-    const answer = (await this.target.request("POST", url, { body })) as { status: { token: string } };
-    const ca = changes.ca ?? this.#targetCredentials.tls.ca ?? "";
-    return JSON.stringify({
-      apiVersion: "v1",
-      kind: "Config",
-      "current-context": "target",
-      contexts: [{ name: "target", context: { cluster: "target", user: "reader" } }],
-      clusters: [
-        {
-          name: "target",
-          cluster: {
-            server: changes.server ?? this.wire.url,
-            "tls-server-name": "kubernetes",
-            "certificate-authority-data": Buffer.from(ca).toString("base64"),
-          },
-        },
-      ],
-      users: [{ name: "reader", user: { token: changes.token ?? answer.status.token } }],
-    });
+    const answer = (await cluster.request("POST", url, { body })) as { status: { token: string } };
+    return answer.status.token;
   }
 
   /** Make or replace the credentials Secret of a Link. */
@@ -332,7 +333,8 @@ export class World {
         const line = text.split("\n").find((each) => each.startsWith(`${series} `));
         return Number(line?.slice(series.length + 1) ?? 0);
       },
-      stop: async () => {
+      async stop() {
+        if (stop.signal.aborted) return;
         stop.abort();
         await running;
         await client.close();
@@ -362,8 +364,11 @@ export class World {
       }
       await client.delete(NAMESPACES, { name }).catch(unlessNotFound);
     }
-    await this.target.delete(CLUSTER_ROLE_BINDINGS, { name: `reader-${this.id}` });
-    await this.target.delete(CLUSTER_ROLES, { name: `reader-${this.id}` });
+    for (const cluster of [this.source, this.target]) {
+      for (const resource of [CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES]) {
+        await cluster.delete(resource, { name: `reader-${this.id}` }).catch(unlessNotFound);
+      }
+    }
     await this.wire.cut();
     await Promise.all([this.source.close(), this.target.close()]);
   }
@@ -384,8 +389,28 @@ class RecordingClient extends KubeClient {
   }
 }
 
+function kubeconfigText({ server, token, ca }: { server: string; token: string; ca: string }): string {
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": "remote",
+    contexts: [{ name: "remote", context: { cluster: "remote", user: "reader" } }],
+    clusters: [
+      {
+        name: "remote",
+        cluster: {
+          server,
+          "tls-server-name": "kubernetes",
+          "certificate-authority-data": Buffer.from(ca).toString("base64"),
+        },
+      },
+    ],
+    users: [{ name: "reader", user: { token } }],
+  });
+}
+
 function unlessNotFound(error: unknown): void {
-  if (!isNotFound(error) && !isAlreadyExists(error)) throw error;
+  if (!isNotFound(error)) throw error;
 }
 
 async function freePort(): Promise<number> {
