@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { API_PORT, bridgeAddress, bridgeName, cableName } from "./addresses.ts";
@@ -6,7 +7,7 @@ import { ensureCgroup, removeCgroup } from "./cgroups.ts";
 import { checkoutId, clusterDirectory, clusterId, clusterKubeconfig } from "./checkout.ts";
 import { type ClusterRecord, readRecord, writeRecord } from "./cluster-files.ts";
 import { containerd, importImage } from "./containerd.ts";
-import { apiDaemons, apiServer, controllerDaemons } from "./control-plane.ts";
+import { apiDaemons, apiServer, controllerDaemons, hyperkube } from "./control-plane.ts";
 import { writeCredentials } from "./credentials.ts";
 import { applyDnsService, coredns, writeDnsConfiguration } from "./dns.ts";
 import type { ClusterStatus } from "./driver.ts";
@@ -30,6 +31,7 @@ import {
   findDaemon,
   findSandbox,
   killSandbox,
+  pathInside,
   runningDaemons,
   type Sandbox,
   startSandbox,
@@ -123,13 +125,11 @@ export class NetnsCluster {
   }
 
   async #ensureSandbox(record: ClusterRecord, progress: Progress): Promise<Sandbox> {
-    let sandbox = findSandbox(this.#id);
-    if (!sandbox) {
-      progress(`starting at ${record.address}`);
-      // Groups of pods that died with an earlier sandbox keep a kubelet busy for half a minute.
-      await removeCgroup(this.#cgroup);
-      sandbox = await startSandbox(this.#id, this.directory, buildsDirectory());
-    }
+    const running = findSandbox(this.#id);
+    // One that was started before the cache was removed sees none of what was built since.
+    const sound = running && existsSync(pathInside(running, hyperkube(buildKey())));
+    if (running && !sound) await killSandbox(running);
+    const sandbox = sound ? running : await this.#startSandbox(record, progress);
     const cable = cableName(this.#checkout, record.index);
     await ensureCable(
       sandbox,
@@ -139,6 +139,13 @@ export class NetnsCluster {
       bridgeAddress(record.network),
     );
     return sandbox;
+  }
+
+  async #startSandbox(record: ClusterRecord, progress: Progress): Promise<Sandbox> {
+    progress(`starting at ${record.address}`);
+    // Groups of pods that died with an earlier sandbox keep a kubelet busy for half a minute.
+    await removeCgroup(this.#cgroup);
+    return startSandbox(this.#id, this.directory, buildsDirectory());
   }
 
   /** Start etcd, the API server and, since it needs nothing of them, containerd; wait for the API server. */
