@@ -3,7 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { gatewayIdentity, routeServerName } from "../../contract/index.ts";
+import {
+  GATEWAY_CERTIFICATE_SECRET,
+  gatewayIdentity,
+  routeServerName,
+  TRUST_BUNDLE_CONFIG_MAP,
+  TRUST_BUNDLE_KEY,
+} from "../../contract/index.ts";
 import { startApiServer, stopApiServer } from "../../scripts/clusters/index.ts";
 import { TestMesh, workload } from "../support/mesh.ts";
 import { eventually } from "../support/wait.ts";
@@ -20,6 +26,14 @@ describe("a mesh of east and west", () => {
     namespace: "default",
     service,
   }));
+
+  /** Straight to west's gateway, as the egress of east does it, with or without its certificate. */
+  async function callWest(service: string, credentials: { cert?: string; key?: string }): Promise<string> {
+    const { address, port } = await gatewayOf(mesh, "west");
+    const servername = routeServerName({ namespace: "default", service, port: 8888 }, westIdentity);
+    const ca = await trustBundle(mesh, "east");
+    return httpOverTls({ host: address, port, servername, ca, ...credentials });
+  }
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "isthmus-mesh-"));
@@ -74,26 +88,18 @@ describe("a mesh of east and west", () => {
   }, 60_000);
 
   test("lets no one in without a certificate, and with one only to what is exported", async () => {
-    const { address, port } = await gatewayOf(mesh, "west");
-    const secret = await mesh.get<{ data: Record<string, string> }>(
-      "east",
-      ...["-n", "isthmus", "secret", "isthmus-gateway-certificate"],
-    );
-    const decode = (key: string) => Buffer.from(secret.data[key] ?? "", "base64").toString();
-    const bundle = await mesh.get<{ data: Record<string, string> }>(
-      "east",
-      ...["-n", "isthmus", "configmap", "isthmus-trust-bundle"],
-    );
-    const ca = bundle.data["ca.crt"] ?? "";
-    const client = { cert: decode("tls.crt"), key: decode("tls.key") };
-    const serverName = (service: string) =>
-      routeServerName({ namespace: "default", service, port: 8888 }, westIdentity);
-    const call = (service: string, credentials: object) =>
-      httpOverTls({ host: address, port, servername: serverName(service), ca, ...credentials });
+    const certificate = await certificateOf(mesh, "east");
+    expect(await callWest("payments", certificate)).toContain("west-payments");
+    expect(await callWest("internal", certificate)).not.toContain("HTTP/");
+    expect(await callWest("payments", {})).not.toContain("HTTP/");
+  }, 60_000);
 
-    expect(await call("payments", client)).toContain("west-payments");
-    expect(await call("internal", client)).not.toContain("HTTP/");
-    expect(await call("payments", {})).not.toContain("HTTP/");
+  test("reaches the other cluster by its gateway only: pod addresses overlap, and lead nowhere", async () => {
+    const [pod] = (await mesh.get<{ items: Pod[] }>("west", "pods", "-l", "app=payments")).items;
+    const [own] = (await mesh.get<{ items: Pod[] }>("east", "pods", "-l", "app=caller")).items;
+    const network = (address = "") => address.split(".").slice(0, 3).join(".");
+    expect(network(pod?.status.podIP)).toBe(network(own?.status.podIP));
+    expect((await mesh.curl("east", `http://${pod?.status.podIP}:8888`)) ?? "").not.toContain("west-");
   }, 60_000);
 
   test("shows in a preview just what mesh.yaml was changed by", async () => {
@@ -103,10 +109,14 @@ describe("a mesh of east and west", () => {
     const preview = await mesh.isthmus("preview", "--json");
     await mesh.declare({ exports });
     expect(preview.exitCode).toBe(0);
-    const stacks: { stack: string; changes: Record<string, number> }[] = JSON.parse(preview.stdout).stacks;
-    const changed = stacks.filter((stack) => Object.keys(stack.changes).some((op) => op !== "same"));
+    const stacks: { stack: string; resources: { op: string; type: string; name: string }[] }[] = JSON.parse(
+      preview.stdout,
+    ).stacks;
+    const changed = stacks.filter((stack) => stack.resources.length > 0);
     expect(changed.map((stack) => stack.stack)).toEqual(["test-cluster-west"]);
-    expect(changed[0]?.changes).toMatchObject({ create: 2 }); // the component and the patch of the Service
+    expect(changed[0]?.resources).toMatchObject([
+      { op: "create", type: "kubernetes:core/v1:ServicePatch", name: "test-export-default-internal" },
+    ]);
   }, 120_000);
 
   test("has a deleted mirror back, on the same egress port", async () => {
@@ -140,20 +150,13 @@ describe("a mesh of east and west", () => {
   }, 180_000);
 
   test("takes an export back: the mirror goes and the way in is closed", async () => {
-    const unexport = await mesh.isthmus(
-      "unexport",
-      "orders",
-      "--cluster",
-      "west",
-      "--namespace",
-      "default",
-      "--yes",
-    );
+    const unexport = await mesh.isthmus("unexport", "orders", "--cluster", "west", "--namespace", "default");
     expect(unexport.exitCode === 0 ? "" : unexport.stderr).toBe("");
     await until(
       async () => (await mesh.tryKubectl("east", "get", "service", "orders-west")).exitCode !== 0,
       "no mirror",
     );
+    expect(await callWest("orders", await certificateOf(mesh, "east"))).not.toContain("HTTP/");
     expect(await mesh.curl("east", "http://payments-west:8888")).toContain("west-payments");
   }, 120_000);
 
@@ -194,7 +197,7 @@ async function everything(mesh: TestMesh, cluster: string): Promise<string[]> {
   const kinds = (await mesh.kubectl(cluster, "api-resources", "--verbs=list,delete", "-o", "name"))
     .trim()
     .split("\n");
-  const passing = /^(events|leases\.coordination|componentstatuses|pods\.metrics)/;
+  const passing = /^(ipaddresses|events|leases\.coordination|componentstatuses|pods\.metrics)/;
   const chosen = kinds.filter((kind) => !passing.test(kind)).join(",");
   const names = await mesh.kubectl(cluster, "get", chosen, "-A", "--ignore-not-found", "-o", namesOf);
   return names.trim().split("\n");
@@ -225,6 +228,24 @@ async function gatewayOf(mesh: TestMesh, cluster: string): Promise<{ address: st
     "jsonpath={.spec.ports[?(@.name=='mc-gateway')].nodePort}",
   );
   return { address: node, port: Number(port) };
+}
+
+interface Pod {
+  status: { podIP: string };
+}
+
+/** The certificate that the gateway of `cluster` shows to others. */
+async function certificateOf(mesh: TestMesh, cluster: string): Promise<{ cert: string; key: string }> {
+  const name = ["-n", "isthmus", "secret", GATEWAY_CERTIFICATE_SECRET];
+  const { data } = await mesh.get<{ data: Record<string, string> }>(cluster, ...name);
+  const decode = (key: string) => Buffer.from(data[key] ?? "", "base64").toString();
+  return { cert: decode("tls.crt"), key: decode("tls.key") };
+}
+
+async function trustBundle(mesh: TestMesh, cluster: string): Promise<string> {
+  const name = ["-n", "isthmus", "configmap", TRUST_BUNDLE_CONFIG_MAP];
+  const { data } = await mesh.get<{ data: Record<string, string> }>(cluster, ...name);
+  return data[TRUST_BUNDLE_KEY] ?? "";
 }
 
 async function egressPorts(mesh: TestMesh, mirror: string): Promise<string> {
