@@ -6,8 +6,8 @@ export {
   type GatewayArgs,
   type GatewayEndpoint,
   type GatewayProbe,
-  type GatewaySettingsArgs,
 } from "./gateway.ts";
+export type { GatewaySettingsArgs } from "./gateway-settings.ts";
 export { ImagePullPolicy, type ImagesArgs } from "./images.ts";
 export type { ApiServer } from "./kubeconfig.ts";
 export {
