@@ -23,6 +23,8 @@ const GATHER_MS = 20;
 const RESYNC_MS = 10_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 5_000;
+/** Most problems of objects that are logged at a time, and shown in `/state`; the metric counts them all. */
+const MOST_PROBLEMS = 20;
 
 /** For `/state`. */
 export interface AgentState {
@@ -44,7 +46,7 @@ export class GatewayAgent {
   #materialError: string | undefined;
   #roundError: string | undefined;
   #applied: Applied | undefined;
-  #problems: string[] = [];
+  #problems: readonly string[] = [];
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -76,7 +78,7 @@ export class GatewayAgent {
       problems: [
         ...(this.#materialError === undefined ? [] : [this.#materialError]),
         ...(this.#applied?.refused === undefined ? [] : [this.#applied.refused.message]),
-        ...this.#problems,
+        ...this.#problems.slice(0, MOST_PROBLEMS),
       ],
       certificate: this.#material && {
         issuer: this.#material.issuer,
@@ -125,10 +127,20 @@ export class GatewayAgent {
       log.info("HAProxy uses a new certificate", { notAfter: this.#material.notAfter.toISOString() });
     }
     if (applied.trust !== "none") log.info("HAProxy uses a new trust bundle", { trust: applied.trust });
-    for (const problem of picture.problems) if (!this.#problems.includes(problem)) log.warn(problem);
-    this.#problems = picture.problems;
+    this.#reportProblems(picture.problems);
     this.#applied = applied;
     onApplied?.(applied, picture, this.#material);
+  }
+
+  /** Each problem is logged once, when it comes up. */
+  #reportProblems(problems: readonly string[]): void {
+    const before = new Set(this.#problems);
+    const fresh = problems.filter((problem) => !before.has(problem));
+    for (const problem of fresh.slice(0, MOST_PROBLEMS)) this.#options.log.warn(problem);
+    if (fresh.length > MOST_PROBLEMS) {
+      this.#options.log.warn("and more of the kind", { more: fresh.length - MOST_PROBLEMS });
+    }
+    this.#problems = problems;
   }
 
   /** Files that are not sound leave what is in force where it is. */

@@ -11,12 +11,12 @@ import {
   MIRRORED_LABEL,
   parseEgressPorts,
   REMOTE_SERVICE_ANNOTATION,
-  routeServerName,
 } from "../../contract/index.ts";
 import { keyOf, type Service } from "../kube/objects.ts";
 import { parseDuration } from "./duration.ts";
 import { type EgressSettings, egressConfig, type LinkTarget, linkBackend } from "./egress-config.ts";
 import { isMapToken, type Picture } from "./picture.ts";
+import { serverNameFor } from "./server-names.ts";
 
 export interface EgressInput {
   settings: Omit<EgressSettings, "links">;
@@ -105,7 +105,7 @@ function routesOf(
       mirror.metadata.annotations?.[EGRESS_PORTS_ANNOTATION],
     )) {
       const key = String(egressPort);
-      const value = `${linkBackend(target.link)}/${routeServerName({ namespace, service, port }, target.identity)}/${name}:${port}`;
+      const value = `${linkBackend(target.link)}/${serverNameFor(mirror, { namespace, service, port }, target.identity)}/${name}:${port}`;
       const owner = owners.get(key);
       if (owner !== undefined) {
         problems.push(`mirror ${name} claims egress port ${key}, which ${owner} has`);

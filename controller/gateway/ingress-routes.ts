@@ -3,12 +3,12 @@ import {
   EXPORTED_LABEL,
   isDnsLabel,
   MIRRORED_LABEL,
-  routeServerName,
   SOURCE_LABEL,
 } from "../../contract/index.ts";
 import { keyOf, type Service, type ServiceAccount } from "../kube/objects.ts";
 import { backendSource, type IngressSettings, ingressConfig, sourceBackend } from "./ingress-config.ts";
 import { isMapToken, type Picture, type Revoked } from "./picture.ts";
+import { serverNameFor } from "./server-names.ts";
 
 export interface IngressInput {
   settings: Omit<IngressSettings, "sources">;
@@ -95,7 +95,7 @@ function* routesOf(
   const callers = allowed === undefined ? ["*"] : sources.filter((source) => allowed.includes(source));
   for (const { port, protocol = "TCP" } of service.spec?.ports ?? []) {
     if (protocol !== "TCP") continue;
-    const serverName = routeServerName({ namespace, service: name, port }, identity);
+    const serverName = serverNameFor(service, { namespace, service: name, port }, identity);
     const value = `${service.spec?.clusterIP}/${port}/${namespace}/${name}:${port}`;
     for (const caller of callers) {
       const key = `${caller}|${serverName}`;

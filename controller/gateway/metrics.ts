@@ -23,6 +23,7 @@ export class GatewayMetrics {
   readonly #refused: Counter;
   readonly #up: Gauge;
   readonly #last = new Map<string, number>();
+  #refusal: Applied["refused"];
 
   constructor(registry: Registry, direction: Direction) {
     const registers = [registry];
@@ -58,14 +59,13 @@ export class GatewayMetrics {
 
   applied(applied: Applied, picture: Picture, material: Material): void {
     if (applied.reloaded) this.#reloads.inc({ outcome: "success" });
+    // A refusal is reported round after round until it is over.
+    if (applied.refused && applied.refused !== this.#refusal) this.#reloads.inc({ outcome: "refused" });
+    this.#refusal = applied.refused;
     this.#changes.inc(applied.changes);
     this.#routes.set(picture.maps.at(-1)?.entries.size ?? 0);
     this.#problems.set(picture.problems.length);
     this.#expiry.set(material.notAfter.getTime() / 1000);
-  }
-
-  reloadRefused(): void {
-    this.#reloads.inc({ outcome: "refused" });
   }
 
   failed(): void {

@@ -7,7 +7,7 @@ import type { KubeClient } from "../kube/client.ts";
 import { Initialized } from "../kube/initialized.ts";
 import { GatewayAgent } from "./agent.ts";
 import { Applier } from "./apply.ts";
-import { drain } from "./drain.ts";
+import { drainPod } from "./drain-pod.ts";
 import { gatewayFiles } from "./files.ts";
 import { writeFirstConfiguration } from "./first-configuration.ts";
 import { HaproxyMaster } from "./haproxy/master.ts";
@@ -16,7 +16,7 @@ import { readMaterial } from "./material.ts";
 import { GatewayMetrics } from "./metrics.ts";
 import { type GatewayOptions, type ResolvedGatewayOptions, resolveOptions } from "./options.ts";
 import { egressSettings, ingressSettings } from "./settings.ts";
-import { type WatchOptions, watchForEgress, watchForIngress, watchOwnSlices } from "./watches.ts";
+import { type WatchOptions, watchForEgress, watchForIngress } from "./watches.ts";
 
 /** How often HAProxy is asked for its counts, and whether it is there at all. */
 const OBSERVE_MS = 2_000;
@@ -80,7 +80,14 @@ async function runAgent(
   });
   admin.state("gateway", () => ({ direction, ...agent.state() }));
   admin.state("watches", () => watches.state());
-  admin.route("/drain", (request) => drainThisPod(options, watchOptions, runtime, master, request));
+  // Both containers of the pod ask, and anybody else may: there is one answer for all.
+  let draining: ReturnType<typeof drainPod> | undefined;
+  admin.route("/drain", () => {
+    draining ??= drainPod({ options, watchOptions, runtime, master }, signal).finally(() => {
+      draining = undefined;
+    });
+    return draining;
+  });
   await admin.listen();
   const unwatch = watchFiles([options.certificateDirectory, dirname(options.trustBundle)], () =>
     agent.changed(),
@@ -95,46 +102,6 @@ async function runAgent(
     unwatch();
     await admin.close();
   }
-}
-
-/** Answers the kubelet's `preStop` call when this pod can be stopped, or when it has waited long enough. */
-async function drainThisPod(
-  options: ResolvedGatewayOptions,
-  watchOptions: WatchOptions,
-  runtime: HaproxyRuntime,
-  master: HaproxyMaster,
-  signal: AbortSignal,
-): Promise<{ status: number; body: string }> {
-  const ended = new AbortController();
-  const slices =
-    options.direction === "egress"
-      ? watchOwnSlices({ ...watchOptions, changed: () => undefined }, options.podIps)
-      : undefined;
-  const running = slices?.run(AbortSignal.any([signal, ended.signal]));
-  const { clean, text } = await drain(
-    {
-      called: () => slices?.called() ?? (slices === undefined ? false : undefined),
-      open: () => openConnections(options.direction, runtime, master),
-      timeoutMs: options.drainTimeoutMs,
-      clock: options.clock,
-    },
-    signal,
-  );
-  ended.abort();
-  await running;
-  options.log[clean ? "info" : "warn"]("this pod can be stopped", { because: text });
-  return { status: 200, body: `${text}\n` };
-}
-
-/** An old worker lives as long as it has a connection: it counts as one. */
-async function openConnections(
-  frontend: string,
-  runtime: HaproxyRuntime,
-  master: HaproxyMaster,
-): Promise<number> {
-  const rows = await runtime.stat();
-  const open = rows.find(({ proxy, service }) => proxy === frontend && service === "FRONTEND")?.open ?? 0;
-  return open + (await master.processes()).oldWorkers.length;
 }
 
 /** The kubelet exchanges a mounted volume by renaming a link in its directory; that wakes a watch on the directory. */
