@@ -319,6 +319,7 @@ export class World {
         client,
         namespace: this.isthmus,
         adminAddress: `127.0.0.1:${port}`,
+        identity: `controller-${this.#controllers.length}`,
         log: createLog({ level: "debug", write: (line) => void logs.push(line) }),
         ...options,
       },

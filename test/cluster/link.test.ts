@@ -1,0 +1,223 @@
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { LINKS, SECRETS, SERVICES } from "../../controller/kube/resource.ts";
+import { makeAnchor } from "../support/certificates.ts";
+import { until } from "./until.ts";
+import { Wire } from "./wire.ts";
+import { World } from "./world.ts";
+
+let world: World;
+beforeEach(async () => {
+  world = await World.create();
+});
+afterEach(() => world.destroy());
+
+/** Export a service and wait for its mirror. */
+async function mirrored(name: string): Promise<void> {
+  await world.export(name);
+  await until(() => world.slice(`${name}-remote`));
+}
+
+describe("a Link says why it has no connection", () => {
+  beforeEach(async () => {
+    await world.start();
+  });
+
+  test("when the Secret is missing, and connects once it is there", async () => {
+    await world.putLink();
+    expect(await world.reason("Connected", "CredentialsMissing")).toMatchObject({
+      status: "False",
+      message: expect.stringContaining(`${world.isthmus}/cluster-credentials-remote`),
+    });
+    await world.putCredentials(await world.kubeconfig());
+    await world.reason("Connected", "Connected");
+  });
+
+  test("when the Secret is of another type", async () => {
+    await world.source.create(SECRETS, {
+      apiVersion: "v1",
+      kind: "Secret",
+      type: "Opaque",
+      metadata: { namespace: world.isthmus, name: "cluster-credentials-remote" },
+      data: {},
+    });
+    await world.putLink();
+    await world.reason("Connected", "CredentialsMissing");
+  });
+
+  test.each([
+    ["is no kubeconfig", "}{", "kubeconfig"],
+    ["would run a program", exec(), "exec"],
+  ])("when the Secret %s", async (_, kubeconfig, word) => {
+    await world.putCredentials(kubeconfig);
+    await world.putLink();
+    const { message } = await world.reason("Connected", "CredentialsInvalid");
+    expect(message).toContain(word);
+  });
+
+  test("when the token is not known", async () => {
+    await world.putCredentials(await world.kubeconfig({ token: "nonsense" }));
+    await world.putLink();
+    expect(await world.reason("Connected", "Unauthorized")).toMatchObject({ status: "False" });
+  });
+
+  test("when the target is not the one that the credentials trust", async () => {
+    const { pem } = await makeAnchor("stranger");
+    await world.putCredentials(await world.kubeconfig({ ca: pem }));
+    await world.putLink();
+    const { message } = await world.reason("Connected", "TLSFailed");
+    expect(message).toContain("not signed by a trusted authority");
+  });
+
+  test("when the credentials may not read Services, and connects once they may", async () => {
+    await world.grant(false);
+    await world.link();
+    await world.reason("Connected", "Forbidden");
+    await world.grant(true);
+    await world.reason("Connected", "Connected");
+  });
+
+  test("when the target cannot take its selector", async () => {
+    await world.link({ selector: { matchLabels: { "no label": "?" } } });
+    await world.reason("Connected", "InvalidSpec");
+  });
+
+  test("when an older Link has the same target: that one mirrors, until it goes", async () => {
+    await world.link({}, "remote");
+    await mirrored("web");
+    await world.putLink(
+      { clusterCredentialsSecret: "cluster-credentials-remote", targetClusterName: "remote" },
+      "twin",
+    );
+    const { message } = await world.reason("Connected", "DuplicateTarget", "twin");
+    expect(message).toContain("Link remote is older");
+    expect((await world.mirror("web-remote")).metadata.labels).toMatchObject({
+      "isthmus.dev/link": `${world.isthmus}.remote`,
+    });
+    await world.source.delete(LINKS, { namespace: world.isthmus, name: "remote" });
+    await until(async () =>
+      expect((await world.mirror("web-remote")).metadata.labels).toMatchObject({
+        "isthmus.dev/link": `${world.isthmus}.twin`,
+      }),
+    );
+    await until(() => world.slice("web-remote"));
+    await world.reason("Synced", "Synced", "twin");
+  });
+
+  test("by an Event when it breaks and one when it is well again", async () => {
+    await world.link();
+    await world.reason("Connected", "Connected");
+    await world.wire.cut();
+    await world.reason("Connected", "Unreachable");
+    await world.wire.restore();
+    await world.reason("Connected", "Connected");
+    await until(async () => {
+      const events = (await world.events()).map(({ type, reason }) => `${type} ${reason}`);
+      expect(events).toEqual(expect.arrayContaining(["Normal Connected", "Warning Unreachable"]));
+    });
+  });
+});
+
+describe("credentials", () => {
+  test("that are replaced are in use without a restart and without a write to a mirror", async () => {
+    await world.link();
+    const controller = await world.start();
+    await mirrored("web");
+    await world.reason("Synced", "Synced");
+    const before = await world.fingerprint();
+    // The old ones lead nowhere any more: what is mirrored from now on comes by the new ones.
+    await world.wire.cut();
+    await world.reason("Connected", "Unreachable");
+    const { length } = controller.writes;
+    const other = new Wire(world.target.server);
+    await other.restore();
+    await world.putCredentials(await world.kubeconfig({ server: other.url }));
+    await mirrored("more");
+    await world.reason("Connected", "Connected");
+    expect(controller.writes.slice(length).filter((write) => write.includes("web-remote"))).toEqual([]);
+    const after = await world.fingerprint();
+    for (const object of ["Service web-remote", "EndpointSlice web-remote-isthmus"]) {
+      expect(after[object]).toBe(before[object]);
+    }
+    await other.cut();
+  });
+
+  test("that are taken away end the connection and leave the mirrors", async () => {
+    await world.link();
+    await world.start();
+    await mirrored("web");
+    await world.source.delete(SECRETS, { namespace: world.isthmus, name: "cluster-credentials-remote" });
+    await world.reason("Connected", "CredentialsMissing");
+    await world.target.delete(SERVICES, { namespace: world.namespace, name: "web" });
+    expect((await world.names()).services).toEqual(["web-remote"]);
+    await world.putCredentials(await world.kubeconfig());
+    await until(async () => expect((await world.names()).services).toEqual([]));
+  });
+
+  test("for another cluster bring that cluster's services, and take the former's away only then", async () => {
+    await world.link();
+    await world.start();
+    await mirrored("web");
+    await world.putCredentials(await world.kubeconfigOfSource());
+    await until(async () => expect((await world.names()).services).toEqual([]));
+    await world.putCredentials(await world.kubeconfig());
+    await until(() => world.slice("web-remote"));
+  });
+});
+
+describe("law 7: one bad Link never slows another", () => {
+  const sockets: Socket[] = [];
+  const silent = createServer((socket) => {
+    sockets.push(socket.on("error", () => socket.destroy()));
+  });
+  beforeEach(() => new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve)));
+  afterEach(() => {
+    for (const socket of sockets) socket.destroy();
+    return new Promise((resolve) => silent.close(resolve));
+  });
+
+  test("a target that takes connections and says nothing does not keep the others' services waiting", async () => {
+    const { port } = silent.address() as AddressInfo;
+    for (let i = 0; i < 20; i++) {
+      await world.putCredentials(
+        await world.kubeconfig({ server: `https://127.0.0.1:${port}` }),
+        `silent-${i}`,
+      );
+      await world.putLink({}, `silent-${i}`);
+    }
+    await world.link();
+    await world.start();
+    await mirrored("web");
+    await world.reason("Synced", "Synced");
+    expect(await world.condition("Connected", "silent-0")).not.toMatchObject({ status: "True" });
+  });
+});
+
+describe("of two controllers", () => {
+  test("one writes, and the other takes over when it stops", async () => {
+    await world.link();
+    const first = await world.start();
+    await mirrored("web");
+    const second = await world.start();
+    await until(async () => expect(second.logs.join("\n")).toContain("listed"));
+    await mirrored("api");
+    expect(second.writes).toEqual([]);
+    await first.stop();
+    await mirrored("more");
+    expect(second.writes.length).toBeGreaterThan(0);
+    expect(second.writes.filter((write) => write.includes("web-remote"))).toEqual([]);
+  });
+});
+
+function exec(): string {
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": "c",
+    contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
+    clusters: [{ name: "c", cluster: { server: "https://192.0.2.1" } }],
+    users: [
+      { name: "u", user: { exec: { apiVersion: "client.authentication.k8s.io/v1", command: "/bin/sh" } } },
+    ],
+  });
+}
