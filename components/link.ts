@@ -53,8 +53,8 @@ export interface LinkArgs {
   /** Where the target's gateway is reached: `Gateway.endpoint`, or any gateway of your own. */
   gateway: pulumi.Input<GatewayEndpoint>;
   /**
-   * A kubeconfig for a remote access of the target. A secret. Read when the link is made and never after: from then on
-   * the credentials are the controller's to renew.
+   * A kubeconfig for a remote access of the target. A secret. Used when the link is made and never after: whoever renews
+   * the credentials later is not undone by the next `up`.
    */
   kubeconfig: pulumi.Input<string>;
   /**
@@ -125,7 +125,7 @@ export class Link extends pulumi.ComponentResource {
         type: CREDENTIALS_SECRET_TYPE,
         stringData: { [CREDENTIALS_SECRET_KEY]: kubeconfig },
       },
-      // The controller renews the token in it; a program that put its own back would undo that.
+      // Tokens end, and are renewed in the cluster: a program that put its first one back would undo that.
       { parent: this, ignoreChanges: ["data", "stringData"] },
     );
     const link = new k8s.apiextensions.CustomResource(
