@@ -17,7 +17,7 @@ import {
 } from "../contract/index.ts";
 import type { Images } from "./images.ts";
 import { partLabels } from "./labels.ts";
-import { ADMIN, LOCKED, POD, requests, spread, variable } from "./pod.ts";
+import { ADMIN, LOCKED, PATIENT, POD, requests, spread, variable } from "./pod.ts";
 
 type Container = k8s.types.input.core.v1.Container;
 type PodSpec = k8s.types.input.core.v1.PodSpec;
@@ -132,11 +132,7 @@ export function gatewayPod(way: Way, args: GatewayPodArgs): PodSpec {
           way.way === "ingress"
             ? [{ name: GATEWAY_PORT_NAME, containerPort: GATEWAY_PORT }, probePort]
             : [probePort],
-        livenessProbe: {
-          httpGet: { path: "/live", port: PROBE_PORT },
-          periodSeconds: 10,
-          failureThreshold: 3,
-        },
+        livenessProbe: { httpGet: { path: "/live", port: PROBE_PORT }, ...PATIENT },
         ...drain,
         volumeMounts: [run],
         ...requests("100m", way.memory),

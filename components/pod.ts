@@ -33,11 +33,19 @@ export const POD: Pick<PodSpec, "enableServiceLinks" | "securityContext"> = {
   },
 };
 
+/** A minute without an answer: on a starved node everything is slow, and restarts would starve it more. */
+export const PATIENT = { periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 };
+
 /** Port and probes of the admin server of a role. */
 export const ADMIN: Pick<Container, "ports" | "readinessProbe" | "livenessProbe"> = {
   ports: [{ name: "admin", containerPort: ADMIN_PORT }],
-  readinessProbe: { httpGet: { path: "/ready", port: "admin" }, periodSeconds: 2, failureThreshold: 3 },
-  livenessProbe: { httpGet: { path: "/live", port: "admin" }, periodSeconds: 10, failureThreshold: 3 },
+  readinessProbe: {
+    httpGet: { path: "/ready", port: "admin" },
+    periodSeconds: 2,
+    timeoutSeconds: 5,
+    failureThreshold: 3,
+  },
+  livenessProbe: { httpGet: { path: "/live", port: "admin" }, ...PATIENT },
 };
 
 export function requests(cpu: string, memory: string): Pick<Container, "resources"> {
