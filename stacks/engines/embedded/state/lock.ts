@@ -1,9 +1,13 @@
 /** One run at a time a mesh. The lock names its holder, so that a lock of the dead is recognised and taken over. */
 import { randomUUID } from "node:crypto";
-import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { link, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { makeStateDirectory } from "./file.ts";
+
+/** How often to look whether another run is done with removing a stale lock, in milliseconds. */
+const POLL = 10;
 
 interface Holder {
   pid: number;
@@ -24,6 +28,12 @@ export class LockedError extends Error {
  */
 export async function takeLock(path: string): Promise<() => Promise<void>> {
   await makeStateDirectory(dirname(path));
+  while (!(await create(path))) await removeIfStale(path);
+  return () => rm(path, { force: true });
+}
+
+/** Puts a lock of ours there, with its content or not at all, and never over another. */
+async function create(path: string): Promise<boolean> {
   const mine: Holder = {
     pid: process.pid,
     host: hostname(),
@@ -33,12 +43,10 @@ export async function takeLock(path: string): Promise<() => Promise<void>> {
   const candidate = `${path}.${randomUUID()}`;
   await writeFile(candidate, JSON.stringify(mine), { mode: 0o600 });
   try {
-    // A hard link appears with its content or not at all, and never over an existing file.
-    while (!(await linked(candidate, path))) await removeIfStale(path);
+    return await linked(candidate, path);
   } finally {
     await rm(candidate, { force: true });
   }
-  return () => rm(path, { force: true });
 }
 
 async function linked(candidate: string, path: string): Promise<boolean> {
@@ -51,29 +59,37 @@ async function linked(candidate: string, path: string): Promise<boolean> {
   }
 }
 
+/** @throws LockedError when its holder is at work */
 async function removeIfStale(path: string): Promise<void> {
+  if ((await staleHolder(path)) === undefined) return;
+  // Of many that find it stale one removes it, and looks again before it does: another lock may be there by then.
+  const removal = `${path}.removal`;
+  if (!(await create(removal))) {
+    const remover = await holderOf(removal);
+    if (remover !== undefined && !(await isAlive(remover))) {
+      throw new LockedError(`A run was killed while it took over a lock. Remove ${removal} and try again`);
+    }
+    await delay(POLL);
+    return;
+  }
+  try {
+    if ((await staleHolder(path)) !== undefined) await rm(path, { force: true });
+  } finally {
+    await rm(removal, { force: true });
+  }
+}
+
+/** @returns undefined when the lock is gone. @throws LockedError when its holder is at work, or may be */
+async function staleHolder(path: string): Promise<Holder | undefined> {
   const holder = await holderOf(path);
-  if (holder === undefined) return;
+  if (holder === undefined) return undefined;
   if (holder.host !== hostname() || (await isAlive(holder))) {
     throw new LockedError(
       `Another run is at work on this mesh: process ${holder.pid} on ${holder.host}, since ${holder.since}. ` +
         `Wait for it to end; if it is not running any more, remove ${path}`,
     );
   }
-  // Moved away before it is removed: of two runs that find it stale, only one can move it.
-  const moved = `${path}.${randomUUID()}`;
-  try {
-    await rename(path, moved);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
-    throw error;
-  }
-  const taken = await holderOf(moved);
-  if (taken !== undefined && taken.since !== holder.since) {
-    // Someone took the lock between our look and our move: it goes back.
-    await linked(moved, path);
-  }
-  await rm(moved, { force: true });
+  return holder;
 }
 
 async function holderOf(path: string): Promise<Holder | undefined> {
