@@ -10,8 +10,7 @@ const roles: Roles = {
   async mirror(flags) {
     const { log, signal, client } = await start(flags);
     const { runMirror } = await import("./mirror/main.ts");
-    const { namespace, dataPlane, workers, adminAddress } = flags;
-    await runMirror({ client, log, namespace, dataPlane, workers, adminAddress }, signal);
+    await runMirror({ ...flags, client, log }, signal);
     await client.close();
   },
 
@@ -33,8 +32,7 @@ const roles: Roles = {
   async identity(flags) {
     const { log, signal, client } = await start(flags);
     const { runIdentity } = await import("./identity/main.ts");
-    const { namespace, identity, adminAddress } = flags;
-    await runIdentity({ client, log, namespace, identity, adminAddress }, signal);
+    await runIdentity({ ...flags, client, log }, signal);
     await client.close();
   },
 };
@@ -44,7 +42,7 @@ async function start(flags: CommonFlags, throttle?: Throttle) {
   const log = createLog({ level: flags.logLevel, format: flags.logFormat });
   const credentials = await loadOwnCluster({ kubeconfig: flags.kubeconfig, context: flags.context });
   const client = new KubeClient({
-    cluster: flags.context ?? "local",
+    cluster: flags.context ?? "own",
     credentials,
     ...(throttle && { throttle }),
   });

@@ -1,7 +1,13 @@
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
-import { ADMIN_PORT, DEFAULT_NAMESPACE } from "../contract/index.ts";
+import { ADMIN_PORT, DEFAULT_NAMESPACE, EGRESS_PORTS } from "../contract/index.ts";
 import { parseAddress } from "./kube/admin.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "./kube/log.ts";
+
+/** Both ends are in it. */
+export interface PortRange {
+  first: number;
+  last: number;
+}
 
 /** Flags of every role. */
 export interface CommonFlags {
@@ -17,6 +23,7 @@ export interface MirrorFlags extends CommonFlags {
   dataPlane: "standalone" | "linkerd";
   workers: number;
   allowNamespaces: string[];
+  egressPorts: PortRange;
 }
 
 export interface GatewayFlags extends CommonFlags {
@@ -27,6 +34,7 @@ export interface GatewayFlags extends CommonFlags {
   certificateDirectory: string;
   trustBundle: string;
   podIps: string[];
+  egressPorts: PortRange;
   /** Seconds. */
   drainTimeout?: number;
 }
@@ -67,6 +75,7 @@ export function createProgram(roles: Roles): Command {
         .argParser(commaList)
         .default([], "none"),
     )
+    .addOption(egressPortsFlag())
     .action((flags: MirrorFlags) => roles.mirror(flags));
 
   role(program, "gateway")
@@ -92,6 +101,7 @@ export function createProgram(roles: Roles): Command {
         positiveInteger,
       ),
     )
+    .addOption(egressPortsFlag())
     .addOption(flag("--init", "write the first configuration and end").default(false))
     .action((direction: GatewayFlags["direction"], flags: Omit<GatewayFlags, "direction">) =>
       roles.gateway({ ...flags, direction }),
@@ -126,6 +136,13 @@ function identityFlag(): Option {
   return flag("--identity <name>", "TLS identity of this cluster's gateway").makeOptionMandatory();
 }
 
+function egressPortsFlag(): Option {
+  const { first, last } = EGRESS_PORTS;
+  return flag("--egress-ports <first-last>", "ports of the egress for mirrors: the same for both roles")
+    .argParser(portRange)
+    .default({ first, last }, `${first}-${last}`);
+}
+
 function flag(flags: string, description: string): Option {
   const option = new Option(flags, description);
   return option.env(`ISTHMUS_${option.name().replaceAll("-", "_").toUpperCase()}`);
@@ -134,6 +151,14 @@ function flag(flags: string, description: string): Option {
 function positiveInteger(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("It must be a whole number above 0.");
   return Number(text);
+}
+
+function portRange(text: string): PortRange {
+  const [, first, last] = (/^(\d{1,5})-(\d{1,5})$/.exec(text) ?? []).map(Number);
+  if (first === undefined || last === undefined || first < 1 || first > last || last > 65_535) {
+    throw new InvalidArgumentError("It must be two ports, the lower first: 20000-28191.");
+  }
+  return { first, last };
 }
 
 function commaList(text: string): string[] {

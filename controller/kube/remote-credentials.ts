@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
 import { type Credentials, CredentialsError, type TlsMaterial } from "./credentials.ts";
 import { pemField, selectContext, textField } from "./kubeconfig.ts";
@@ -81,6 +82,10 @@ export function checkToken(token: string | undefined, origin: string): string | 
 /** Whether TLS can be set up with these: well-formed, and the key that of the certificate. */
 export function checkTls(tls: TlsMaterial, origin: string): void {
   try {
+    // An authority that cannot be read would only be missed, as an unknown signer of the server's certificate.
+    const authorities = tls.ca?.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
+    if (tls.ca !== undefined && !authorities) throw new Error("no certificate");
+    for (const pem of authorities ?? []) new X509Certificate(pem);
     createSecureContext({ ca: tls.ca, cert: tls.cert, key: tls.key });
   } catch (error) {
     const code = (error as { code?: string }).code ?? "unreadable";

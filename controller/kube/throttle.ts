@@ -2,7 +2,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { isTooManyRequests, isUnreachable, KubeError } from "./errors.ts";
 
 export interface ThrottleOptions {
-  /** Calls at a time to begin with. @default 4 */
+  /** Calls at a time to begin with. @default 8 */
   initial?: number;
   /** Most calls at a time, however fast the answers. @default 64 */
   max?: number;
@@ -15,7 +15,7 @@ export interface ThrottleState {
   limit: number;
   inFlight: number;
   waiting: number;
-  /** Milliseconds of one call when there is no queue in the server, as far as was seen. */
+  /** Milliseconds of a call that goes alone, when last looked at. */
   unloadedMs: number | undefined;
 }
 
@@ -24,16 +24,17 @@ interface Waiter {
 }
 
 /** Fewer calls than this must be queueing in the server before it is given another at a time. */
-const QUEUE_LOW = 3;
+const QUEUE_LOW = 6;
 /** More than this, and it is given one less. */
-const QUEUE_HIGH = 6;
-/** How fast a better past is forgotten: servers get slower for good, too. */
-const FORGET = 1.02;
+const QUEUE_HIGH = 10;
+/** So often the server is seen without our crowd, by this many calls that go alone: it may have become slower, or faster. */
+const LOOK_EVERY_MS = 30_000;
+const LOOK_CALLS = 5;
 
 /**
- * Finds how many calls at a time a server takes. It is given one more as long as answers come about as fast as when it was
- * idle, one less when most of a call's time is spent waiting behind our other calls, half as many when it says 429 or does
- * not answer. How long `Retry-After` says, it is left alone.
+ * Finds how many calls at a time a server takes. It is given one more as long as answers come about as fast as to a call
+ * that goes alone, one less when calls mostly wait behind each other, half as many when it says 429 or does not answer. For
+ * as long as `Retry-After` says, it is left alone.
  */
 export class Throttle {
   readonly #max: number;
@@ -44,11 +45,14 @@ export class Throttle {
   #inFlight = 0;
   #pausedUntil = 0;
   #cancelPause: (() => void) | undefined;
+  /** What a call alone takes: while calls are still to be made to know, those left. */
+  #look: { left: number; leastMs: number } | undefined = newLook();
+  #nextLookAt = 0;
   #unloaded: number | undefined;
-  #window = { calls: 0, totalMs: 0, leastMs: Number.POSITIVE_INFINITY, full: false };
+  #window = newWindow();
 
   constructor(options: ThrottleOptions = {}) {
-    this.#limit = options.initial ?? 4;
+    this.#limit = options.initial ?? 8;
     this.#max = options.max ?? 64;
     this.#clock = options.clock ?? systemClock;
   }
@@ -69,10 +73,10 @@ export class Throttle {
   ): Promise<T> {
     await this.#turn(options.urgent ? this.#urgent : this.#waiting, options.signal);
     const startedAt = this.#clock.monotonic();
-    const full = this.#inFlight >= this.#limit;
+    const crowd = this.#inFlight;
     try {
       const result = await call();
-      this.#sample(this.#clock.monotonic() - startedAt, full);
+      this.#sample(this.#clock.monotonic() - startedAt, crowd);
       return result;
     } catch (error) {
       this.#failed(error);
@@ -105,29 +109,43 @@ export class Throttle {
 
   #pump(): void {
     if (this.#cancelPause) return;
-    while (this.#inFlight < this.#limit) {
+    while (this.#inFlight < (this.#look ? 1 : this.#limit)) {
       const next = this.#urgent.shift() ?? this.#waiting.shift();
       if (!next) return;
       next.start();
     }
   }
 
-  #sample(ms: number, full: boolean): void {
+  #sample(ms: number, crowd: number): void {
+    if (this.#look) {
+      this.#lookAt(this.#look, ms, crowd);
+      return;
+    }
     const window = this.#window;
     window.calls++;
     window.totalMs += ms;
-    window.leastMs = Math.min(window.leastMs, ms);
-    window.full ||= full;
+    window.full ||= crowd >= this.#limit;
     // Each call at a time should have been seen twice before something is concluded.
     if (window.calls < 2 * this.#limit + 4) return;
-    this.#window = { calls: 0, totalMs: 0, leastMs: Number.POSITIVE_INFINITY, full: false };
-    const unloaded = Math.min(window.leastMs, (this.#unloaded ?? Number.POSITIVE_INFINITY) * FORGET);
-    this.#unloaded = unloaded;
+    this.#window = newWindow();
     const average = window.totalMs / window.calls;
-    const queued = this.#limit * (1 - unloaded / Math.max(average, unloaded));
+    const unloaded = Math.min(this.#unloaded ?? average, average);
+    const queued = this.#limit * (1 - unloaded / average);
     if (queued > QUEUE_HIGH) this.#limit = Math.max(1, this.#limit - 1);
     // More room is of use only to those who filled what there was.
     else if (queued < QUEUE_LOW && window.full) this.#limit = Math.min(this.#max, this.#limit + 1);
+    if (this.#clock.monotonic() >= this.#nextLookAt) this.#look = newLook();
+  }
+
+  #lookAt(look: { left: number; leastMs: number }, ms: number, crowd: number): void {
+    // Those that began before the others had ended were not alone.
+    if (crowd > 1) return;
+    look.left--;
+    look.leastMs = Math.min(look.leastMs, ms);
+    if (look.left > 0) return;
+    this.#unloaded = look.leastMs;
+    this.#look = undefined;
+    this.#nextLookAt = this.#clock.monotonic() + LOOK_EVERY_MS;
   }
 
   #failed(error: unknown): void {
@@ -149,4 +167,12 @@ export class Throttle {
       this.#pump();
     });
   }
+}
+
+function newLook() {
+  return { left: LOOK_CALLS, leastMs: Number.POSITIVE_INFINITY };
+}
+
+function newWindow() {
+  return { calls: 0, totalMs: 0, full: false };
 }
