@@ -1,0 +1,124 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { buildController } from "../images/bundle.ts";
+import { waitFor } from "./waiting.ts";
+
+/** What a process holds of memory, in MiB. */
+export interface Memory {
+  /** Now. */
+  resident: number;
+  /** The most it ever was. */
+  peak: number;
+}
+
+/** The unit of the times in `/proc/PID/stat`; Linux has it so on every architecture that Node runs on. */
+const TICKS_PER_SECOND = 100;
+/** How much of what a controller logs is kept to explain an end that was not asked for. */
+const LOG_TAIL = 4_000;
+
+/** A mirror controller as it runs in a pod: the bundle, in a process of its own. */
+export class ControllerProcess {
+  readonly #child: ChildProcess;
+  readonly #adminUrl: string;
+  #log = "";
+
+  private constructor(child: ChildProcess, adminUrl: string) {
+    this.#child = child;
+    this.#adminUrl = adminUrl;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on("data", (chunk) => {
+        this.#log = (this.#log + chunk).slice(-LOG_TAIL);
+      });
+    }
+  }
+
+  /** Start a controller for the cluster of a kubeconfig's context, and wait until it leads. */
+  static async start(kubeconfig: string, context: string): Promise<ControllerProcess> {
+    const admin = `127.0.0.1:${await freePort()}`;
+    const flags = ["--kubeconfig", kubeconfig, "--context", context, "--admin-address", admin];
+    const child = spawn(process.execPath, [await bundle(), "mirror", ...flags], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const controller = new ControllerProcess(child, `http://${admin}`);
+    try {
+      await waitFor("the controller to lead", () => controller.#leads());
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    }
+    return controller;
+  }
+
+  async memory(): Promise<Memory> {
+    return await memoryOf(this.#pid);
+  }
+
+  /** Seconds of processor time used so far. */
+  async cpuSeconds(): Promise<number> {
+    const stat = await readFile(`/proc/${this.#pid}/stat`, "utf8");
+    // The name of the program, in brackets, may hold spaces.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  }
+
+  /** Stop it as a kubelet does, and wait for its end. */
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = once(this.#child, "exit");
+    this.#child.kill("SIGTERM");
+    await ended;
+  }
+
+  get #pid(): number {
+    if (this.#child.exitCode !== null || this.#child.pid === undefined) {
+      throw new Error(`the controller has ended by itself; the end of its log:\n${this.#log}`);
+    }
+    return this.#child.pid;
+  }
+
+  async #leads(): Promise<boolean> {
+    // Asked for only to notice a process that is no more.
+    void this.#pid;
+    const answer = await fetch(`${this.#adminUrl}/state`).catch(() => undefined);
+    const state = (await answer?.json()) as { leader?: { leading?: boolean } } | undefined;
+    return state?.leader?.leading ?? false;
+  }
+}
+
+/** What a Node process that does nothing holds of memory: the floor for every figure here. */
+export async function emptyProcessMemory(): Promise<Memory> {
+  const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000); console.log('up')"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  try {
+    await once(child.stdout, "data");
+    return await memoryOf(child.pid as number);
+  } finally {
+    child.kill();
+  }
+}
+
+async function memoryOf(pid: number): Promise<Memory> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  const mebibytes = (field: string) =>
+    Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) / 1024;
+  return { resident: mebibytes("VmRSS"), peak: mebibytes("VmHWM") };
+}
+
+let built: Promise<string> | undefined;
+/** The bundle, built once in a run. */
+function bundle(): Promise<string> {
+  built ??= buildController();
+  return built;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === "string") throw new Error("the kernel gave no port");
+  return address.port;
+}

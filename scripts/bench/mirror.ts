@@ -1,0 +1,173 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { EndpointSlice, KubeObject, Service } from "../../controller/kube/objects.ts";
+import { ENDPOINT_SLICES, SERVICES } from "../../controller/kube/resource.ts";
+import type { Progress } from "../clusters/progress.ts";
+import { forAll } from "./bare-client.ts";
+import { emptyProcessMemory, type Memory } from "./controller-process.ts";
+import { median, type Result } from "./figures.ts";
+import { CALLS_AT_A_TIME, type Site, WORK } from "./site.ts";
+
+export interface MirrorBenchmark {
+  services: number;
+  rounds: number;
+}
+
+/** One mirroring of everything, by the controller or by the bare client. */
+interface Round {
+  seconds: number;
+  cpuSeconds: number;
+}
+
+interface ControllerRound extends Round {
+  removalSeconds: number;
+  memory: Memory;
+}
+
+/** Mirrors as they are made: nothing in them that an API server decides. */
+type Pair = { service: Service; slice: EndpointSlice };
+
+const LINK = "remote";
+/** What a process needs after work to find out what of its memory it no longer needs. */
+const SETTLE_MS = 5_000;
+
+/**
+ * Mirror many services from nothing, in turns by a fresh controller and by a bare client that already knows what to write,
+ * and writes to the same API server the very objects that the controller wrote.
+ */
+export async function benchmarkMirror(
+  site: Site,
+  { services, rounds }: MirrorBenchmark,
+  progress: Progress,
+): Promise<Result> {
+  await site.exportServices(services);
+  progress(`${services} services exported`);
+  const ours: ControllerRound[] = [];
+  const raw: Round[] = [];
+  let pairs: Pair[] = [];
+  // A round that does not count, in which the API server fills its caches, says what objects the bare client is to write.
+  await byController(site, services, async () => {
+    pairs = await recorded(site);
+  });
+  await byBareClient(site, pairs);
+  for (let round = 0; round < rounds; round++) {
+    const inTurn = [
+      async () => void ours.push(await byController(site, services)),
+      async () => void raw.push(await byBareClient(site, pairs)),
+    ];
+    // Whoever is second finds the API server as the first has left it: each is first as often as second.
+    for (const part of round % 2 === 0 ? inTurn : inTurn.reverse()) await part();
+    const rate = (of: Round[]) => `${Math.round(services / (of.at(-1)?.seconds ?? 0))}/s`;
+    progress(`round ${round + 1} of ${rounds}: controller ${rate(ours)}, bare client ${rate(raw)}`);
+  }
+  return {
+    benchmark: "mirror",
+    what: `${services} exported services mirrored from nothing; medians of ${rounds} rounds, in turns with a bare client writing the same objects, ${CALLS_AT_A_TIME} calls at a time.`,
+    figures: await figures(services, ours, raw),
+  };
+}
+
+async function figures(services: number, ours: ControllerRound[], raw: Round[]): Promise<Result["figures"]> {
+  const rate = (of: Round[]) => services / median(of.map(({ seconds }) => seconds));
+  const cpu = (of: Round[]) => median(of.map(({ cpuSeconds }) => cpuSeconds));
+  const empty = await emptyProcessMemory();
+  const emptyReference = { what: "an empty Node process", value: empty.resident };
+  return [
+    {
+      name: "mirrors made",
+      value: rate(ours),
+      unit: "/s",
+      reference: { what: "bare client", value: rate(raw) },
+      goal: "ratio ≥ 0.85",
+    },
+    {
+      name: "mirrors removed with their Link",
+      value: services / median(ours.map(({ removalSeconds }) => removalSeconds)),
+      unit: "/s",
+    },
+    {
+      name: "processor time",
+      value: (1000 * cpu(ours)) / services,
+      unit: "ms a mirror",
+      reference: { what: "bare client", value: (1000 * cpu(raw)) / services },
+    },
+    {
+      name: "memory with all mirrors made",
+      value: median(ours.map(({ memory }) => memory.resident)),
+      unit: "MiB",
+      reference: emptyReference,
+      goal: "< 110 MiB at 1,000",
+    },
+    {
+      name: "memory at the most",
+      value: median(ours.map(({ memory }) => memory.peak)),
+      unit: "MiB",
+      reference: emptyReference,
+    },
+  ];
+}
+
+async function byController(
+  site: Site,
+  services: number,
+  whileThere: () => Promise<void> = async () => undefined,
+): Promise<ControllerRound> {
+  const controller = await site.controller();
+  const cpuBefore = await controller.cpuSeconds();
+  const start = performance.now();
+  await site.link(LINK);
+  await site.untilMirrors(services);
+  const seconds = secondsSince(start);
+  const cpuSeconds = (await controller.cpuSeconds()) - cpuBefore;
+  await delay(SETTLE_MS);
+  const memory = await controller.memory();
+  await whileThere();
+  const removal = performance.now();
+  await site.unlink(LINK);
+  await site.untilMirrors(0);
+  const removalSeconds = secondsSince(removal);
+  await controller.stop();
+  return { seconds, cpuSeconds, removalSeconds, memory };
+}
+
+async function byBareClient(site: Site, pairs: Pair[]): Promise<Round> {
+  const cpuBefore = process.cpuUsage();
+  const start = performance.now();
+  await forAll(pairs, CALLS_AT_A_TIME, async ({ service, slice }) => {
+    const { metadata } = await site.bareSource.create(SERVICES, service);
+    const ownerReferences = [
+      { apiVersion: "v1", kind: "Service", name: metadata.name, uid: metadata.uid ?? "", controller: true },
+    ];
+    await site.bareSource.create(ENDPOINT_SLICES, {
+      ...slice,
+      metadata: { ...slice.metadata, ownerReferences },
+    });
+  });
+  const seconds = secondsSince(start);
+  const { user, system } = process.cpuUsage(cpuBefore);
+  await site.clearSource();
+  return { seconds, cpuSeconds: (user + system) / 1e6 };
+}
+
+async function recorded(site: Site): Promise<Pair[]> {
+  const { services, slices } = await site.mirrors();
+  const byOwner = new Map(slices.map((slice) => [slice.metadata.ownerReferences?.[0]?.name, slice]));
+  return services.map((service) => {
+    const slice = byOwner.get(service.metadata.name);
+    if (slice === undefined) throw new Error(`mirror ${service.metadata.name} has no slice`);
+    const { type = "ClusterIP", ports = [] } = service.spec ?? {};
+    const { status: _, ...rest } = service;
+    return {
+      service: { ...rest, metadata: ownMetadata(service), spec: { type, ports } },
+      slice: { ...slice, metadata: ownMetadata(slice) },
+    };
+  });
+}
+
+function ownMetadata({ metadata }: KubeObject): KubeObject["metadata"] {
+  const { name, labels = {}, annotations = {} } = metadata;
+  return { namespace: WORK, name, labels, annotations };
+}
+
+function secondsSince(start: number): number {
+  return (performance.now() - start) / 1000;
+}
