@@ -12,7 +12,7 @@ import {
 } from "../../contract/index.ts";
 import { KubeClient } from "../../controller/kube/client.ts";
 import type { Credentials } from "../../controller/kube/credentials.ts";
-import { isForbidden, isNotFound } from "../../controller/kube/errors.ts";
+import { isForbidden, isNotFound, isTooManyRequests } from "../../controller/kube/errors.ts";
 import type { EndpointSlice, KubeObject, Pod, Secret, Service } from "../../controller/kube/objects.ts";
 import { loadOwnCluster } from "../../controller/kube/own-cluster.ts";
 import {
@@ -283,13 +283,13 @@ async function countOf(client: KubeClient, resource: Resource): Promise<number> 
   return page.items.length + (page.metadata.remainingItemCount ?? 0);
 }
 
-/** Whether what was asked for is there; false for 403 and 404, which a server that is being set up answers. */
+/** Whether what was asked for is there; false for 403, 404 and 429, which a server that is being set up answers. */
 async function found(call: Promise<unknown>): Promise<boolean> {
   try {
     await call;
     return true;
   } catch (error) {
-    if (isNotFound(error) || isForbidden(error)) return false;
+    if (isNotFound(error) || isForbidden(error) || isTooManyRequests(error)) return false;
     throw error;
   }
 }
