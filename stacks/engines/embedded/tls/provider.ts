@@ -1,6 +1,13 @@
 /** The resources of the `tls` package: keys and certificates that live in the state alone. */
 import { randomBytes } from "node:crypto";
-import { markSecretProperties, type Properties, plainProperties, type Value } from "../../wire.ts";
+import {
+  markSecretProperties,
+  type Properties,
+  plainProperties,
+  secret,
+  UNKNOWN,
+  type Value,
+} from "../../wire.ts";
 import { diffProperties } from "../diff.ts";
 import type { Path } from "../paths.ts";
 import type { Created, Desired, Plan, Provider } from "../provider.ts";
@@ -72,10 +79,12 @@ export class TlsProvider implements Provider {
     const refused = WRITE_ONLY.filter((name) => desired.inputs[name] !== undefined);
     if (refused.length > 0)
       throw new Error(`${refused.join(", ")}: the embedded engine knows no write-only arguments`);
-    const outputs = markSecretProperties({ ...desired.inputs }, kind.secrets);
+    const known = markSecretProperties({ ...desired.inputs }, kind.secrets);
+    // What is yet to be made is not known, but it is known to be secret.
+    const outputs = { ...unknownSecrets(kind), ...known };
     if (old === undefined) return { op: "create", diff: [], outputs };
     const diff = diffProperties(old.inputs, desired.inputs);
-    const kept = { ...old.outputs, ...outputs };
+    const kept = { ...old.outputs, ...known };
     if (diff.length === 0) {
       // Pulumi's provider calls it so: what has to be renewed counts as gone.
       const due: Path[] = isDue(kept, this.#now()) ? [["readyForRenewal"]] : [];
@@ -117,6 +126,10 @@ function kindOf(type: string): Kind {
     throw new Error(`the embedded engine knows ${Object.keys(KINDS).join(", ")}, not ${type}`);
   }
   return kind;
+}
+
+function unknownSecrets(kind: Kind): Properties {
+  return Object.fromEntries(kind.secrets.map((name) => [name, secret(UNKNOWN)]));
 }
 
 function certificateOutputs(certificate: MadeCertificate): Properties {
