@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { certificateBlocks, commonName } from "../identity/pem.ts";
 
 /** The gateway's certificate and whom it trusts, read from the mounted Secret and ConfigMap and found to be sound. */
 export interface Material {
@@ -55,7 +56,7 @@ export function checkMaterial(
       `${files.certificate} is not for ${identity}: it is for ${leaf.subjectAltName ?? "nobody"}`,
     );
   }
-  const anchors = texts.trust.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
+  const anchors = certificateBlocks(texts.trust);
   if (anchors.length === 0) throw new Error(`${files.trust} has no certificate in it`);
   for (const anchor of anchors) parse(files.trust, () => new X509Certificate(anchor));
   return {
@@ -63,7 +64,7 @@ export function checkMaterial(
     trustPem: `${anchors.join("\n")}\n`,
     notBefore: leaf.validFromDate,
     notAfter: leaf.validToDate,
-    issuer: /^CN=(.+)$/m.exec(leaf.issuer)?.[1],
+    issuer: commonName(leaf.issuer),
   };
 }
 

@@ -5,6 +5,7 @@ import { isDnsName } from "../../contract/index.ts";
 import { AdminServer } from "../kube/admin.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { Initialized } from "../kube/initialized.ts";
+import type { Log } from "../kube/log.ts";
 import { GatewayAgent } from "./agent.ts";
 import { Applier } from "./apply.ts";
 import { drainPod } from "./drain-pod.ts";
@@ -89,9 +90,8 @@ async function runAgent(
     return draining;
   });
   await admin.listen();
-  const unwatch = watchFiles([options.certificateDirectory, dirname(options.trustBundle)], () =>
-    agent.changed(),
-  );
+  const mounted = [options.certificateDirectory, dirname(options.trustBundle)];
+  const unwatch = watchFiles(mounted, log, () => agent.changed());
   try {
     await Promise.all([
       watches.run(signal),
@@ -104,9 +104,16 @@ async function runAgent(
   }
 }
 
-/** The kubelet exchanges a mounted volume by renaming a link in its directory; that wakes a watch on the directory. */
-function watchFiles(directories: readonly string[], changed: () => void): () => void {
-  const watchers = directories.map((directory) => watch(directory, changed));
+/**
+ * The kubelet exchanges a mounted volume by renaming a link in its directory; that wakes a watch on the directory. Where
+ * the watch fails, the agent's regular look at the files has to do.
+ */
+function watchFiles(directories: readonly string[], log: Log, changed: () => void): () => void {
+  const watchers = directories.map((directory) =>
+    watch(directory, changed).on("error", (error) =>
+      log.warn("files are watched no longer", { directory, error }),
+    ),
+  );
   return () => {
     for (const watcher of watchers) watcher.close();
   };

@@ -1,4 +1,5 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { certificateBlocks, commonName } from "./pem.ts";
 
 /** A cluster's issuer: the intermediate CA that signs the certificates of this cluster's gateway. */
 export interface Issuer {
@@ -28,12 +29,12 @@ export function parseIssuer(certificatePem: string, keyPem: string): Issuer {
 
 /** The common name of an issuer is the name of its cluster: by it the other side knows who calls. */
 export function issuerName(certificate: X509Certificate): string | undefined {
-  return /^CN=(.+)$/m.exec(certificate.subject)?.[1];
+  return commonName(certificate.subject);
 }
 
 /** All certificates of a PEM bundle, in order. @throws Error when there is none, or one cannot be read. */
 export function parseBundle(pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
+  const blocks = certificateBlocks(pem);
   if (blocks.length === 0) throw new Error("there is no certificate in it");
   return blocks.map((block, index) =>
     attempt(`certificate ${index + 1} cannot be read`, () => new X509Certificate(block)),

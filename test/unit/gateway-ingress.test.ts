@@ -1,17 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import type { CertificateAndKey } from "../../controller/identity/leaf.ts";
 import type { Service } from "../../controller/kube/objects.ts";
+import { callIngress, type OpenCall, startEcho } from "../support/calls.ts";
 import { type Authority, makeAnchor, makeIssuer, makeLeaf } from "../support/certificates.ts";
-import {
-  callIngress,
-  exportedService,
-  gatewayCertificate,
-  identityOf,
-  type OpenCall,
-  serverNameOf,
-  startEcho,
-  TestGateway,
-} from "../support/gateway.ts";
+import { gatewayCertificate, TestGateway } from "../support/gateway.ts";
+import { exportedService, identityOf, serverNameOf } from "../support/gateway-objects.ts";
 import { haproxyMissing } from "../support/haproxy.ts";
 import { eventually } from "../support/wait.ts";
 

@@ -21,7 +21,7 @@ import {
   mirrorOf,
   NAMESPACE,
   remoteAccess,
-} from "../support/gateway.ts";
+} from "../support/gateway-objects.ts";
 
 const files = gatewayFiles("/run/isthmus");
 const common = { files, ipv6: false, probePort: 4191, accessLog: true };

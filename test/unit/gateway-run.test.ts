@@ -16,24 +16,11 @@ import { KubeClient } from "../../controller/kube/client.ts";
 import { silentLog } from "../../controller/kube/log.ts";
 import type { EndpointSlice, Service } from "../../controller/kube/objects.ts";
 import { ENDPOINT_SLICES, LINKS, SERVICE_ACCOUNTS, SERVICES } from "../../controller/kube/resource.ts";
+import { callIngress, callPlain, freePorts, type OpenCall, startEcho } from "../support/calls.ts";
 import { type Authority, makeAnchor, makeIssuer } from "../support/certificates.ts";
 import { FakeApi, type FakeRequest } from "../support/fake-api.ts";
-import {
-  callIngress,
-  callPlain,
-  exportedService,
-  freePorts,
-  gatewayCertificate,
-  linkTo,
-  mirrorOf,
-  mountCertificate,
-  mountTrust,
-  type OpenCall,
-  prepareGateway,
-  remoteAccess,
-  serverNameOf,
-  startEcho,
-} from "../support/gateway.ts";
+import { gatewayCertificate, mountCertificate, mountTrust, prepareGateway } from "../support/gateway.ts";
+import { exportedService, linkTo, mirrorOf, remoteAccess, serverNameOf } from "../support/gateway-objects.ts";
 import { HaproxyProcess, haproxyMissing } from "../support/haproxy.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -282,9 +269,8 @@ class Pod {
         `isthmus_gateway_target_up{peer="isthmus.east",gateway="127.0.0.1:${ingress.options.port}"} 1`,
       ),
     );
-    const early = open(callPlain(port)).echo("early");
     api.objects.create(SERVICES, mirrorOf(service, "east", port));
-    expect(await early).toBe("early");
+    await eventually(async () => (await open(callPlain(port)).echo("hello")) === "hello");
     api.objects.delete(LINKS, linkTo("east", 1).metadata);
     await eventually(async () => (await open(callPlain(port)).echo("hello")) === "closed");
     const { gateway } = JSON.parse((await egress.ask("/state")).text) as { gateway: { problems: string[] } };

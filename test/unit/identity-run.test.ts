@@ -13,9 +13,10 @@ import { type Clock, systemClock } from "../../controller/kube/clock.ts";
 import { silentLog } from "../../controller/kube/log.ts";
 import type { ConfigMap, Secret } from "../../controller/kube/objects.ts";
 import { CONFIG_MAPS, SECRETS } from "../../controller/kube/resource.ts";
+import { freePorts } from "../support/calls.ts";
 import { type Authority, makeAnchor, makeIssuer } from "../support/certificates.ts";
 import { FakeApi, type FakeRequest } from "../support/fake-api.ts";
-import { freePorts, NAMESPACE } from "../support/gateway.ts";
+import { NAMESPACE } from "../support/gateway-objects.ts";
 import { eventually } from "../support/wait.ts";
 
 jest.setTimeout(30_000);

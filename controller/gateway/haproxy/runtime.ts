@@ -1,4 +1,5 @@
 import { createHash, X509Certificate } from "node:crypto";
+import { certificateBlocks } from "../../identity/pem.ts";
 import { ask, HaproxyCommandError } from "./socket.ts";
 import { parseStat, type StatRow } from "./stat.ts";
 
@@ -90,8 +91,7 @@ export class HaproxyRuntime {
   async syncTrust(file: string, pem: string): Promise<TrustChange> {
     const loaded = fingerprintsIn(await this.#ask(`show ssl ca-file ${file}`));
     if (loaded.length === 0) return "none";
-    const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
-    const wanted = new Set(blocks.map((block) => fingerprint(new X509Certificate(block))));
+    const wanted = new Set(certificateBlocks(pem).map((block) => fingerprint(new X509Certificate(block))));
     const dropped = loaded.some((anchor) => !wanted.has(anchor));
     if (!dropped && loaded.length === wanted.size) return "none";
     await this.#transaction("ssl ca-file", file, pem);
