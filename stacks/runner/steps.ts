@@ -1,12 +1,5 @@
 /** What has to be done with which stacks of a mesh, and in which order. Pure. */
-import {
-  clusterStack,
-  type Plannable,
-  type PlannedStack,
-  planStacks,
-  StackKind,
-  trustStack,
-} from "../plan.ts";
+import { type Plannable, type PlannedStack, planStacks, StackKind } from "../plan.ts";
 
 /** One stack, and what happens to it. */
 export interface Step {
@@ -46,29 +39,26 @@ export function upSteps(mesh: Plannable, existing: readonly string[]): Step[] {
   return [...ups, ...removals];
 }
 
-/** All existing stacks of a mesh, the other way round. */
+/** All existing stacks of a mesh: the links first, since their clusters clean up behind them; then the clusters; then trust. */
 export function destroySteps(mesh: Plannable, existing: readonly string[]): Step[] {
   const planned = planStacks(mesh);
-  const strays = straysOf(
-    mesh,
-    planned.map(({ name }) => name),
-    existing,
+  const names = planned.map(({ name }) => name);
+  const strays = straysOf(mesh, names, existing);
+  const all: Omit<PlannedStack, "dependsOn">[] = [...planned, ...strays].filter(({ name }) =>
+    existing.includes(name),
   );
-  const all: PlannedStack[] = [
-    ...planned,
-    ...strays.map(({ name, kind, cluster }) => ({
-      name,
-      kind,
-      cluster,
-      dependsOn: [kind === StackKind.Links ? clusterStack(mesh, cluster) : trustStack(mesh)],
-    })),
-  ].filter(({ name }) => existing.includes(name));
-  return all.reverse().map(({ name, kind, cluster }) => ({
+  const of = (kind: StackKind) => all.filter((stack) => stack.kind === kind);
+  const before = {
+    [StackKind.Links]: [],
+    [StackKind.Cluster]: of(StackKind.Links),
+    [StackKind.Trust]: of(StackKind.Cluster),
+  };
+  return [StackKind.Links, StackKind.Cluster, StackKind.Trust].flatMap(of).map(({ name, kind, cluster }) => ({
     stack: name,
     kind,
     ...(cluster === undefined ? {} : { cluster }),
     operation: "destroy",
-    after: all.filter(({ dependsOn }) => dependsOn.includes(name)).map((dependent) => dependent.name),
+    after: before[kind].map((other) => other.name),
   }));
 }
 
