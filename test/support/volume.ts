@@ -9,7 +9,7 @@ export async function mountFiles(directory: string, files: Record<string, string
   await mkdir(directory, { recursive: true });
   const data = join(directory, "..data");
   const before = await readlink(data).catch(() => undefined);
-  const fresh = await mkdtemp(join(directory, ".."));
+  const fresh = await mkdtemp(`${directory}/..data-`);
   for (const [name, text] of Object.entries(files)) await writeFile(join(fresh, name), text);
   await symlink(fresh, join(directory, "..data_tmp"));
   await rename(join(directory, "..data_tmp"), data);
