@@ -1,3 +1,5 @@
+import { subscribe } from "node:diagnostics_channel";
+import type { EventEmitter } from "node:events";
 import { type Dispatcher, Pool } from "undici";
 import type { Credentials } from "./credentials.ts";
 import { type CallSite, UNREACHABLE_REASON, UnreachableError } from "./errors.ts";
@@ -6,6 +8,14 @@ import { explainFailure } from "./unreachable.ts";
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A connection that died without a word is noticed by the kernel after this and a few probes. */
 const TCP_KEEPALIVE_MS = 15_000;
+
+/**
+ * When the answer to a call begins just after the call was given up, Node makes a stream for it that nobody asked for and
+ * nobody listens to. The error that it emits when its connection breaks would end the process.
+ */
+subscribe("http2.client.stream.created", (message) => {
+  (message as { stream: EventEmitter }).stream.on("error", () => undefined);
+});
 
 export interface TransportOptions {
   cluster: string;
