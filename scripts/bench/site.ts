@@ -26,7 +26,10 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
 } from "../../controller/kube/resource.ts";
+import { checkoutId, checkoutRoot } from "../clusters/checkout.ts";
 import { clustersDown, clustersUp, kubeconfigPath, listClusters } from "../clusters/index.ts";
+import { withLock } from "../clusters/lock.ts";
+import { progressOf } from "../clusters/progress.ts";
 import { BareClient, forAll } from "./bare-client.ts";
 import { ControllerProcess } from "./controller-process.ts";
 import { waitFor } from "./waiting.ts";
@@ -73,9 +76,15 @@ export class Site {
 
   /**
    * Run `work` on clusters of its own, started for it unless they run, and taken down after it unless they ran before or
-   * `keep` says so. What an earlier run left in them is removed first.
+   * `keep` says so. What an earlier run left in them is removed first. One benchmark of a checkout at a time: another waits.
    */
   static async with<T>(keep: boolean, work: (site: Site) => Promise<T>): Promise<T> {
+    const wait = (pid: string) =>
+      progressOf("bench")(`process ${pid} runs a benchmark here; waiting for its end`);
+    return await withLock(`bench-${checkoutId(checkoutRoot)}`, wait, () => Site.#with(keep, work));
+  }
+
+  static async #with<T>(keep: boolean, work: (site: Site) => Promise<T>): Promise<T> {
     const before = await listClusters();
     const started = [SOURCE, TARGET].filter((name) => !before.includes(name));
     try {
