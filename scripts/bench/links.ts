@@ -57,8 +57,7 @@ async function measure(site: Site, count: number, services: number): Promise<Mea
   await delay(IDLE_MS);
   const idleCpu = ((await controller.cpuSeconds()) - before) * 1000 * (60_000 / IDLE_MS);
   const memory = await controller.memory();
-  for (const name of names) await site.unlink(name);
-  await site.untilMirrors(0);
+  await site.unlink(names);
   await controller.stop();
   return { links: count, memory, startCpu, idleCpu };
 }

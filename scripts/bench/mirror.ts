@@ -122,8 +122,7 @@ async function byController(
   const memory = await controller.memory();
   await whileThere();
   const removal = performance.now();
-  await site.unlink(LINK);
-  await site.untilMirrors(0);
+  await site.unlink([LINK]);
   const removalSeconds = secondsSince(removal);
   await controller.stop();
   return { seconds, cpuSeconds, removalSeconds, memory };

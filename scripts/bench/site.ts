@@ -132,9 +132,13 @@ export class Site {
     await this.source.create(LINKS, link, { fieldManager: MANAGER });
   }
 
-  /** Delete a Link; the controller removes its mirrors. */
-  async unlink(name: string): Promise<void> {
-    await this.source.delete(LINKS, { namespace: DEFAULT_NAMESPACE, name });
+  /** Delete Links, and wait until the controller has removed their mirrors and then let them go. */
+  async unlink(names: readonly string[]): Promise<void> {
+    for (const name of names) await this.source.delete(LINKS, { namespace: DEFAULT_NAMESPACE, name });
+    await this.untilMirrors(0);
+    await waitFor("the Links to be gone", async () => {
+      return (await this.source.list(LINKS, { namespace: DEFAULT_NAMESPACE })).items.length === 0;
+    });
   }
 
   /** Wait until the source has exactly so many mirrors, complete with their slices. */
