@@ -20,6 +20,9 @@ export async function buildController(): Promise<string> {
     banner: {
       js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
     },
+    // The text of a program stays in its memory: without blanks and comments, 6 MiB less. Names are kept, for stack traces.
+    minifyWhitespace: true,
+    minifySyntax: true,
     legalComments: "eof",
     logLevel: "warning",
   });
