@@ -173,7 +173,8 @@ describe("a reflector", () => {
     api.objects.compact();
     await api.listen();
     await eventually(() => store.has("default/a"));
-    expect(reflector.state()).toMatchObject({ lists: 2, lastError: undefined, connected: true });
+    await eventually(() => reflector.state().connected);
+    expect(reflector.state()).toMatchObject({ lists: 2, lastError: undefined });
     expect(pauses.length).toBeGreaterThan(0);
   });
 
@@ -217,6 +218,19 @@ describe("a reflector", () => {
     const { reflector, pauses } = reflect();
     await reflector.synced;
     expect(pauses).toEqual([7000]);
+  });
+
+  test("does not pause when a watch ends that was open for a while", async () => {
+    let now = 0;
+    const { clock, pauses } = impatientClock();
+    const { reflector } = reflect({ clock: { ...clock, monotonic: () => now } });
+    for (let n = 1; n <= 3; n++) {
+      await eventually(() => reflector.state().watches === n);
+      now += 1_000;
+      api.watches.end();
+    }
+    await eventually(() => reflector.state().watches === 4);
+    expect(pauses).toEqual([]);
   });
 
   test("does not ask all the time when a server ends every watch at once", async () => {
