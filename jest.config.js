@@ -3,12 +3,12 @@ const tier = (name) => ({
   // Nothing else: local clusters keep files in this folder that look like Jest's own snapshots.
   roots: ["<rootDir>/test"],
   testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
-  // Generous: it is there for a test that hangs, and a machine under load must not look like one.
-  testTimeout: 60_000,
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/test/support/strip-types.cjs" },
 });
 
 export default {
+  // Generous: it is there for a test that hangs, and a machine under load must not look like one.
+  testTimeout: 60_000,
   projects: ["unit", "cluster", "traffic", "engine"].map(tier),
 };
