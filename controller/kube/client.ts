@@ -11,7 +11,7 @@ import type {
 } from "./calls.ts";
 import type { Credentials } from "./credentials.ts";
 import type { KubeList, KubeObject, ObjectRef } from "./objects.ts";
-import { type Place, path, type Resource } from "./resource.ts";
+import { type Place, path, queryString, type Resource } from "./resource.ts";
 import { Throttle } from "./throttle.ts";
 import { type Answer, Transport } from "./transport.ts";
 import { readWatch, type WatchEvent } from "./watch.ts";
@@ -158,7 +158,8 @@ export class KubeClient {
     signal: AbortSignal,
   ): AsyncGenerator<WatchEvent<T>> {
     const { namespace, idleTimeoutMs = WATCH_IDLE_MS, onOpen, ...rest } = query;
-    const url = path(resource, { namespace }) + search({ ...rest, watch: true, allowWatchBookmarks: true });
+    const url =
+      path(resource, { namespace }) + queryString({ ...rest, watch: true, allowWatchBookmarks: true });
     const transport = this.#transport;
     const own = new AbortController();
     const stop = () => own.abort(signal.reason);
@@ -188,7 +189,7 @@ export class KubeClient {
   async request(method: string, url: string, options: RequestOptions = {}): Promise<unknown> {
     const { query, body, contentType = "application/json" } = options;
     const { urgent, unthrottled, signal, timeoutMs = CALL_TIMEOUT_MS } = options;
-    const full = url + search(query ?? {});
+    const full = url + queryString(query ?? {});
     const exchange = async () => {
       const answer: Answer = await this.#transport.send({
         method,
@@ -254,11 +255,4 @@ export class KubeClient {
   #site(method: string, url: string): { cluster: string; method: string; path: string } {
     return { cluster: this.cluster, method, path: url };
   }
-}
-
-function search(query: Record<string, string | number | boolean | undefined>): string {
-  const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
-  return pairs.length === 0
-    ? ""
-    : `?${new URLSearchParams(Object.fromEntries(pairs.map(([key, value]) => [key, String(value)])))}`;
 }

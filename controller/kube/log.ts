@@ -65,8 +65,17 @@ function renderPlain(time: Date, level: LogLevel, message: string, fields: LogFi
   return `${time.toISOString()} ${level.toUpperCase().padEnd(5)} ${oneLine(message)}${rest}`;
 }
 
+/** Failures are for operators: what and where is in their message. Mistakes in the program are for its authors. */
 function readable(value: unknown): unknown {
-  return value instanceof Error ? value.message : value;
+  if (!(value instanceof Error)) return value;
+  const mistake = mistakeIn(value);
+  return mistake ? `${value.message}: ${mistake.stack}` : value.message;
+}
+
+function mistakeIn(error: Error, depth = 0): Error | undefined {
+  if (error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError)
+    return error;
+  return error.cause instanceof Error && depth < 5 ? mistakeIn(error.cause, depth + 1) : undefined;
 }
 
 function quoted(value: unknown): string {

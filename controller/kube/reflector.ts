@@ -1,4 +1,3 @@
-import { backoffMs } from "./backoff.ts";
 import type { KubeClient } from "./client.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { isGone, retryAfterMs } from "./errors.ts";
@@ -6,6 +5,7 @@ import { listAll } from "./list.ts";
 import type { Log } from "./log.ts";
 import type { KubeObject } from "./objects.ts";
 import type { Resource } from "./resource.ts";
+import { Retry } from "./retry.ts";
 import type { Sink } from "./sink.ts";
 import { compareVersions } from "./version.ts";
 
@@ -73,6 +73,7 @@ export class Reflector<T extends KubeObject> {
   readonly #options: ReflectorOptions<T>;
   readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #retry: Retry;
   readonly #log: Log;
   readonly #listeners = new Set<() => void>();
   readonly #firstList: Promise<void>;
@@ -82,12 +83,9 @@ export class Reflector<T extends KubeObject> {
   #error: unknown;
   #version: string | undefined;
   #staleSince: number | undefined;
-  #failures = 0;
   #lists = 0;
   #watches = 0;
   #openedAt = Number.POSITIVE_INFINITY;
-  #wake: AbortController | undefined;
-  #hurry = false;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
@@ -96,6 +94,8 @@ export class Reflector<T extends KubeObject> {
     });
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? Math.random;
+    const { baseMs = 100, capMs = 30_000 } = options.backoff ?? {};
+    this.#retry = new Retry({ baseMs, capMs, clock: this.#clock, random: this.#random });
     this.#log = options.log.child({ cluster: options.client.cluster, resource: options.resource.plural });
   }
 
@@ -141,8 +141,7 @@ export class Reflector<T extends KubeObject> {
 
   /** Do not wait before the next try: something may have changed for the better. */
   retryNow(): void {
-    if (this.#wake) this.#wake.abort();
-    else this.#hurry = true;
+    this.#retry.hurry();
   }
 
   /** Until `signal` is aborted. Never rejects: every failure is logged, shown in the state, and tried again. */
@@ -203,7 +202,6 @@ export class Reflector<T extends KubeObject> {
       },
       signal,
     );
-    this.#openedAt = Number.POSITIVE_INFINITY;
     for await (const event of events) {
       const { resourceVersion } = event.object.metadata;
       const order = compareVersions(resourceVersion, this.#version);
@@ -215,8 +213,7 @@ export class Reflector<T extends KubeObject> {
       if (event.type !== "BOOKMARK") this.#deliver(event.type === "DELETED", event.object);
       this.#version = resourceVersion ?? this.#version;
     }
-    this.#forgive();
-    if (this.#failures > 0 || this.#wasShort()) await this.#pause(0, signal);
+    if (!this.#lasted()) await this.#retry.pause(0, signal);
   }
 
   #deliver(deleted: boolean, object: T): void {
@@ -237,6 +234,7 @@ export class Reflector<T extends KubeObject> {
   #opened(): void {
     this.#watches++;
     this.#openedAt = this.#clock.monotonic();
+    this.#retry.calm();
     if (this.#connected && this.#error === undefined) return;
     if (this.#error !== undefined) this.#log.info("watching again");
     this.#connected = true;
@@ -246,22 +244,20 @@ export class Reflector<T extends KubeObject> {
   }
 
   async #failed(error: unknown, signal: AbortSignal): Promise<void> {
-    this.#forgive();
+    this.#lasted();
     const outdated = isGone(error) || error instanceof HistoryError;
     if (outdated || error instanceof DeliveryError) this.#version = undefined;
-    if (outdated && this.#failures === 0) {
+    if (outdated && this.#retry.failures === 0) {
       // It happens to a watch that was away for long, and is no failure unless it happens again.
       this.#log.info("listing again", { reason: error });
-      this.#failures = 1;
+      this.#retry.count();
       return;
     }
     const repeated = this.#error !== undefined && message(this.#error) === message(error);
-    this.#log[repeated ? "debug" : "warn"]("watch failed, trying again", {
-      error,
-      failures: this.#failures + 1,
-    });
+    const level = error instanceof DeliveryError ? "error" : repeated ? "debug" : "warn";
+    this.#log[level]("watch failed, trying again", { error, failures: this.#retry.failures + 1 });
     this.#disconnected(error);
-    await this.#pause(retryAfterMs(error) ?? 0, signal);
+    await this.#retry.pause(retryAfterMs(error) ?? 0, signal);
   }
 
   #disconnected(error: unknown): void {
@@ -271,31 +267,12 @@ export class Reflector<T extends KubeObject> {
     this.#changed();
   }
 
-  #wasShort(): boolean {
-    return !(this.#clock.monotonic() - this.#openedAt >= SHORT_WATCH_MS);
-  }
-
-  /** A watch that was open for a while makes up for the failures before it. */
-  #forgive(): void {
-    if (!this.#wasShort()) this.#failures = 0;
+  /** Whether the watch that ended was open for a while. If so, that makes up for the failures before it. */
+  #lasted(): boolean {
+    const lasted = this.#clock.monotonic() - this.#openedAt >= SHORT_WATCH_MS;
     this.#openedAt = Number.POSITIVE_INFINITY;
-  }
-
-  async #pause(leastMs: number, signal: AbortSignal): Promise<void> {
-    this.#failures++;
-    if (this.#hurry) {
-      this.#hurry = false;
-      return;
-    }
-    const { baseMs = 100, capMs = 30_000 } = this.#options.backoff ?? {};
-    const ms = Math.max(leastMs, backoffMs(this.#failures, { baseMs, capMs, random: this.#random }));
-    const wake = new AbortController();
-    const stop = () => wake.abort();
-    signal.addEventListener("abort", stop, { once: true });
-    this.#wake = wake;
-    await this.#clock.sleep(ms, wake.signal);
-    this.#wake = undefined;
-    signal.removeEventListener("abort", stop);
+    if (lasted) this.#retry.forgive();
+    return lasted;
   }
 
   #changed(): void {

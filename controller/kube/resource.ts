@@ -89,3 +89,10 @@ export function path(resource: Resource, where: Place = {}): string {
   }
   return `/${segments.map(encodeURIComponent).join("/")}`;
 }
+
+/** What follows a path: `?limit=500&watch=true`, or nothing. Absent and empty values are left out. */
+export function queryString(query: Record<string, string | number | boolean | undefined>): string {
+  const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
+  if (pairs.length === 0) return "";
+  return `?${new URLSearchParams(Object.fromEntries(pairs.map(([key, value]) => [key, String(value)])))}`;
+}

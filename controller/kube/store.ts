@@ -118,7 +118,7 @@ export class Store<T extends KubeObject> implements Sink<T> {
     // Whatever was not confirmed by now need not outlive another list.
     this.#own.clear();
     this.#told = resourceVersion;
-    if (failures.length > 0) throw new AggregateError(failures, "listeners failed");
+    if (failures.length > 0) throw listenersFailed(failures);
   }
 
   /** The answer to our own write. States from before it, which a watch may still bring, are ignored. */
@@ -177,12 +177,19 @@ export class Store<T extends KubeObject> implements Sink<T> {
   #tell(key: string, current: T | undefined, previous: T | undefined): void {
     const failures: unknown[] = [];
     for (const listener of this.#listeners) attempt(failures, () => listener(key, current, previous));
-    if (failures.length > 0) throw new AggregateError(failures, `a listener failed at ${key}`);
+    if (failures.length > 0) throw listenersFailed(failures);
   }
 
   #full(): Error {
     return new Error(`more than ${this.capacity} objects`);
   }
+}
+
+/** Each of them has been heard; the first is told. */
+function listenersFailed(failures: unknown[]): Error {
+  const [first] = failures;
+  const message = first instanceof Error ? first.message : String(first);
+  return new AggregateError(failures, `a listener failed: ${message}`, { cause: first });
 }
 
 function attempt(failures: unknown[], action: () => void): void {

@@ -19,6 +19,13 @@ export interface ThrottleState {
   unloadedMs: number | undefined;
 }
 
+interface Look {
+  left: number;
+  leastMs: number;
+  /** Ends the look when it takes too long; set with its first call. */
+  cancel?: () => void;
+}
+
 interface Waiter {
   start: () => void;
 }
@@ -30,6 +37,8 @@ const QUEUE_HIGH = 10;
 /** So often the server is seen without our crowd, by this many calls that go alone: it may have become slower, or faster. */
 const LOOK_EVERY_MS = 30_000;
 const LOOK_CALLS = 5;
+/** No longer than this: one call that hangs must not keep all others waiting. */
+const LOOK_LIMIT_MS = 1_000;
 
 /**
  * Finds how many calls at a time a server takes. It is given one more as long as answers come about as fast as to a call
@@ -46,7 +55,7 @@ export class Throttle {
   #pausedUntil = 0;
   #cancelPause: (() => void) | undefined;
   /** What a call alone takes: while calls are still to be made to know, those left. */
-  #look: { left: number; leastMs: number } | undefined = newLook();
+  #look: Look | undefined = newLook();
   #nextLookAt = 0;
   #unloaded: number | undefined;
   #window = newWindow();
@@ -74,6 +83,7 @@ export class Throttle {
     await this.#turn(options.urgent ? this.#urgent : this.#waiting, options.signal);
     const startedAt = this.#clock.monotonic();
     const crowd = this.#inFlight;
+    if (this.#look) this.#look.cancel ??= this.#clock.after(LOOK_LIMIT_MS, () => this.#endLook());
     try {
       const result = await call();
       this.#sample(this.#clock.monotonic() - startedAt, crowd);
@@ -137,15 +147,21 @@ export class Throttle {
     if (this.#clock.monotonic() >= this.#nextLookAt) this.#look = newLook();
   }
 
-  #lookAt(look: { left: number; leastMs: number }, ms: number, crowd: number): void {
+  #lookAt(look: Look, ms: number, crowd: number): void {
     // Those that began before the others had ended were not alone.
     if (crowd > 1) return;
     look.left--;
     look.leastMs = Math.min(look.leastMs, ms);
-    if (look.left > 0) return;
-    this.#unloaded = look.leastMs;
+    if (look.left === 0) this.#endLook();
+  }
+
+  #endLook(): void {
+    const look = this.#look;
+    look?.cancel?.();
     this.#look = undefined;
+    if (look && look.leastMs < Number.POSITIVE_INFINITY) this.#unloaded = look.leastMs;
     this.#nextLookAt = this.#clock.monotonic() + LOOK_EVERY_MS;
+    this.#pump();
   }
 
   #failed(error: unknown): void {
@@ -169,7 +185,7 @@ export class Throttle {
   }
 }
 
-function newLook() {
+function newLook(): Look {
   return { left: LOOK_CALLS, leastMs: Number.POSITIVE_INFINITY };
 }
 

@@ -45,6 +45,16 @@ describe("the log", () => {
     expect(JSON.parse(lines[0] ?? "")).toMatchObject({ link: "east", queue: "other" });
   });
 
+  test("shows where a mistake in the program is, but not where an ordinary failure was noticed", () => {
+    const { log, lines } = logging({ format: "json" });
+    const mistake = new TypeError("undefined is not a function");
+    log.error("failed", { error: new Error("reconcile failed", { cause: mistake }) });
+    log.error("failed", { error: new Error("connection refused", { cause: new Error("ECONNREFUSED") }) });
+    const [first, second] = lines.map((line) => JSON.parse(line).error);
+    expect(first).toContain("reconcile failed: TypeError: undefined is not a function\n    at ");
+    expect(second).toBe("connection refused");
+  });
+
   test("keeps every message to one line, whatever another cluster puts into it", () => {
     const { log, lines } = logging();
     log.error('a "quoted"\nINFO forged=yes\u001b[2J', { detail: "a\nb" });

@@ -85,6 +85,17 @@ describe("a throttle", () => {
     expect(throttle.state().unloadedMs).toBe(10);
   });
 
+  test("does not let one call that hangs keep the others waiting", async () => {
+    const throttle = new Throttle({ clock, initial: 8 });
+    const hanging = throttle.run(() => clock.sleep(30_000));
+    let done = 0;
+    const others = Array.from({ length: 3 }, () => throttle.run(() => Promise.resolve(done++)));
+    await clock.advance(1000);
+    expect(done).toBe(3);
+    await clock.advance(30_000);
+    await Promise.all([hanging, ...others]);
+  });
+
   test("makes no more calls at a time than its limit, urgent ones first", async () => {
     const throttle = await warm(new Throttle({ clock, initial: 2 }));
     const started: string[] = [];
@@ -129,7 +140,7 @@ describe("a throttle", () => {
   });
 
   test("does not take a refusal for a lack of strength", async () => {
-    const throttle = new Throttle({ clock, initial: 4 });
+    const throttle = await warm(new Throttle({ clock, initial: 4 }));
     const conflict = throttle.run(() => Promise.reject(new KubeError(SITE, 409, { reason: "Conflict" })));
     await expect(conflict).rejects.toThrow("409 Conflict");
     expect(throttle.state().limit).toBe(4);
