@@ -118,8 +118,9 @@ export class Client {
     const lines = createInterface(response);
     const close = () => response.destroy();
     signal.addEventListener("abort", close, { once: true });
-    // A stream that breaks ends: whoever watches looks again.
+    // A stream that breaks, or is broken off, ends: whoever watches looks again. Without this the lines never would.
     response.on("error", () => lines.close());
+    response.on("close", () => lines.close());
     try {
       for await (const line of lines) yield JSON.parse(line);
     } finally {

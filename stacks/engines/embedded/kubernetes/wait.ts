@@ -1,7 +1,11 @@
 /** Waiting for one object, by watching it. */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Client, KubeObject } from "./client.ts";
 import { ApiError, Unreachable } from "./errors.ts";
 import type { Readiness } from "./readiness.ts";
+
+/** Milliseconds before an object is read again when watching it has told nothing. */
+const PAUSE = 250;
 
 /** One object: the path of its collection, and its name there. */
 export interface Place {
@@ -44,15 +48,23 @@ export async function waitUntil(
   };
   try {
     for (;;) {
-      const object = await getObject(client, place, both);
-      if (isDone(object)) return object;
-      const query = { fieldSelector: `metadata.name=${place.name}`, ...since(object) };
-      for await (const event of watchFor(client, place.collection, query, both)) {
-        // An error in the stream (too old a version, say) ends it: look again.
-        if (event.type === "ERROR") break;
-        const now = event.type === "DELETED" ? undefined : event.object;
-        if (isDone(now)) return now;
+      let seenSince = false;
+      try {
+        const object = await getObject(client, place, both);
+        if (isDone(object)) return object;
+        const query = { fieldSelector: `metadata.name=${place.name}`, ...since(object) };
+        for await (const event of client.watch(place.collection, { ...query, timeoutSeconds: "60" }, both)) {
+          seenSince = true;
+          // An error in the stream (too old a version, say) ends it: look again.
+          if (event.type === "ERROR") break;
+          const now = event.type === "DELETED" ? undefined : event.object;
+          if (isDone(now)) return now;
+        }
+      } catch (error) {
+        if (!passes(error)) throw error;
+        why = (error as Error).message;
       }
+      if (!seenSince) await delay(PAUSE, undefined, { signal: both });
       both.throwIfAborted();
     }
   } catch (error) {
@@ -82,15 +94,8 @@ function since(object: KubeObject | undefined): Record<string, string> {
   return version === undefined ? {} : { resourceVersion: version };
 }
 
-/** A watch that may not be had, or is lost, is an empty one: the loop above reads the object again. */
-async function* watchFor(client: Client, path: string, query: Record<string, string>, signal: AbortSignal) {
-  try {
-    yield* client.watch(path, { ...query, timeoutSeconds: "60" }, signal);
-  } catch (error) {
-    const lost =
-      error instanceof ApiError
-        ? error.status === 410
-        : error instanceof Unreachable && error.code !== undefined;
-    if (!lost && !signal.aborted) throw error;
-  }
+/** An API server that restarts, or has forgotten a version, is one to ask again for as long as there is time. */
+function passes(error: unknown): boolean {
+  if (error instanceof ApiError) return error.status === 410 || error.status === 429 || error.status >= 500;
+  return error instanceof Unreachable && error.code !== undefined;
 }
