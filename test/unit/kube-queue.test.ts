@@ -166,22 +166,21 @@ describe("a work queue", () => {
     expect(calls).toBe(2);
   });
 
-  test("forgets failures after a success", async () => {
-    const outcomes = ["fail", "fail", "fail", "succeed", "fail"];
+  test("forgets failures after a success, also where the reconcile asked to be called again", async () => {
+    const outcomes = ["fail", "fail", "fail", "again", "fail"];
     const work = run(
       queue(
         async () => {
           if (outcomes.shift() === "fail") throw new Error("no");
-          return undefined;
+          return { againMs: 1000 };
         },
         { backoff: { baseMs: 10 } },
       ),
     );
     work.add("a");
     await clock.advance(10 + 20 + 40);
-    expect(clock.pending()).toEqual([]);
-    work.add("a");
-    await settle();
+    expect(clock.pending()).toEqual([1000]);
+    await clock.advance(1000);
     expect(clock.pending()).toEqual([10]);
   });
 

@@ -37,8 +37,10 @@ describe("a reflector", () => {
   let client: KubeClient;
   let stop: AbortController;
   const running: Promise<void>[] = [];
+  let reflectors: Reflector<Service>[];
 
   beforeEach(async () => {
+    reflectors = [];
     api = await FakeApi.start();
     client = new KubeClient({ cluster: "east", credentials: api.credentials() });
     stop = new AbortController();
@@ -62,11 +64,14 @@ describe("a reflector", () => {
       log: silentLog,
       ...options,
     });
+    reflectors.push(reflector);
     running.push(reflector.run(stop.signal));
     return { store, reflector, pauses };
   }
 
-  const watched = () => eventually(() => api.watches.size > 0);
+  /** Both ends know of an open watch. */
+  const watched = () =>
+    eventually(() => api.watches.size > 0 && reflectors.some(({ connected }) => connected));
   const lists = () => api.requests.filter(({ method, watch }) => method === "GET" && !watch);
   const watchRequests = () => api.requests.filter(({ watch }) => watch);
 
@@ -407,6 +412,21 @@ describe("a reflector", () => {
     api.objects.create(SERVICES, service("a"));
     await eventually(() => store.has("default/a"));
     expect(reflector.state()).toMatchObject({ lists: 1, lastError: undefined });
+  });
+
+  test("hurries once for new credentials, and not again later", async () => {
+    let now = 0;
+    const { clock, pauses } = impatientClock();
+    const { reflector } = reflect({ clock: { ...clock, monotonic: () => now } });
+    await eventually(() => reflector.state().watches === 1);
+    now += 1_000;
+    client.swapCredentials(api.credentials());
+    await eventually(() => reflector.state().watches === 2);
+    api.faults.inject({ kind: "status", status: 429, retryAfterSeconds: 7 });
+    now += 1_000;
+    api.watches.end();
+    await eventually(() => reflector.state().watches === 3);
+    expect(pauses).toEqual([7000]);
   });
 
   test("does not sit out a pause when new credentials come", async () => {
