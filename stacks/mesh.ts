@@ -2,13 +2,10 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { type Document, LineCounter, parseDocument } from "yaml";
-import {
-  type GatewayExposure,
-  type ImagePullPolicy,
-  type Topology,
-  TopologyShape,
-} from "../components/index.ts";
+import type { GatewayExposure, ImagePullPolicy, Topology } from "../components/index.ts";
 import type { LogLevel } from "../components/mirror-controller.ts";
+// From where it is, not by the index: the command line reads meshes, and has no need of the Pulumi SDK for that.
+import { TopologyShape } from "../components/topology.ts";
 import { DEFAULT_NAMESPACE } from "../contract/index.ts";
 import { checkMesh } from "./checks.ts";
 import { displayed, keyOf, lineOf, MeshError, type Path } from "./problems.ts";
