@@ -125,7 +125,7 @@ export class Link extends pulumi.ComponentResource {
         type: CREDENTIALS_SECRET_TYPE,
         stringData: { [CREDENTIALS_SECRET_KEY]: kubeconfig },
       },
-      // Tokens end, and are renewed in the cluster: a program that put its first one back would undo that.
+      // Whoever renews the token does so in the cluster: a program that put its first one back would undo that.
       { parent: this, ignoreChanges: ["data", "stringData"] },
     );
     const link = new k8s.apiextensions.CustomResource(

@@ -16,7 +16,7 @@ export const GATEWAY_SERVICE = "isthmus-gateway";
 /** Deployment and ServiceAccount of the gateway's way out. */
 export const EGRESS = "isthmus-gateway-egress";
 
-/** Secret (`kubernetes.io/tls`) with the cluster's issuer: only the identity role may read it. */
+/** Secret (`kubernetes.io/tls`) with the cluster's issuer: only the identity role uses it. */
 export const ISSUER_SECRET = "isthmus-issuer";
 /** Secret (`kubernetes.io/tls`) with the gateway's certificate: leaf and issuer in `tls.crt`, key in `tls.key`. */
 export const GATEWAY_CERTIFICATE_SECRET = "isthmus-gateway-certificate";

@@ -44,6 +44,8 @@ const TAKE_OVER_MS = 10_000;
 export class Applier {
   readonly #options: ApplierOptions;
   #wasInForce = false;
+  /** A trust anchor was dropped, and no new worker has started since. */
+  #mustReload = false;
   #refused: { digest: string; at: number; error: ReloadError } | undefined;
 
   constructor(options: ApplierOptions) {
@@ -58,11 +60,14 @@ export class Applier {
 
     const certificateReplaced = await runtime.syncCertificate(files.certificate, material.certificatePem);
     const trust = await runtime.syncTrust(files.trust, material.trustPem);
+    // Remembered until it is done: what comes in between may fail, and the next round finds nothing to narrow.
+    if (trust === "narrowed") this.#mustReload = true;
     let changes = await this.#syncMaps(picture.maps);
     await this.#cutRevoked(picture);
 
     // TLS sessions from before would be taken up again without a look at the bundle; a new worker knows none of them.
-    const outcome = await this.#ensureConfig(picture.config, trust === "narrowed");
+    const outcome = await this.#ensureConfig(picture.config, this.#mustReload);
+    if (outcome.reloaded) this.#mustReload = false;
     if (outcome.reloaded) changes += await this.#syncMaps(picture.maps);
     if (outcome.refused === undefined) this.#wasInForce = true;
     await this.#setStatus(serving && this.#wasInForce);

@@ -70,11 +70,19 @@ export function linkTarget(link: Link): LinkTarget | string {
     port: gatewayPort,
     identity: gatewayIdentity,
     check: {
-      periodMs: Math.max(500, parseDuration(probe.period) ?? 3000),
-      timeoutMs: Math.max(500, parseDuration(probe.timeout) ?? 5000),
+      periodMs: probeTime(probe.period, 3000),
+      timeoutMs: probeTime(probe.timeout, 5000),
       failures: probe.failureThreshold ?? 3,
     },
   };
+}
+
+/**
+ * A time of a probe in milliseconds, half a second to an hour: HAProxy refuses a whole configuration, that of all links,
+ * for one time that overflows.
+ */
+function probeTime(text: string | undefined, otherwise: number): number {
+  return Math.min(3_600_000, Math.max(500, parseDuration(text) ?? otherwise));
 }
 
 /**

@@ -1,4 +1,10 @@
-import { EGRESS_PORTS_ANNOTATION, LINK_LABEL, type Link, parseEgressPorts } from "../../contract/index.ts";
+import {
+  EGRESS_PORTS_ANNOTATION,
+  LINK_LABEL,
+  type Link,
+  linkLabelValue,
+  parseEgressPorts,
+} from "../../contract/index.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../kube/clock.ts";
 import type { Log } from "../kube/log.ts";
@@ -111,10 +117,10 @@ export class MirrorController {
       ...common,
       name: "mirrors",
       workers: options.workers,
-      group: (key) =>
-        source.services.get(key)?.metadata.labels?.[LINK_LABEL] ??
-        claims.of(key)[0]?.link.metadata.name ??
-        "",
+      group: (key) => {
+        const link = claims.of(key)[0]?.link.metadata;
+        return source.services.get(key)?.metadata.labels?.[LINK_LABEL] ?? (link ? linkLabelValue(link) : "");
+      },
       reconcile: async (key, signal) => {
         const result = await mirrors.reconcile(key, signal);
         this.#settled(key);

@@ -1,5 +1,10 @@
 import { isIPv4 } from "node:net";
-import { IN_SLICES_GATE, linkLabelValue } from "../../contract/index.ts";
+import {
+  IN_SLICES_GATE,
+  linkLabelValue,
+  SLICE_MANAGED_BY_LABEL,
+  SLICE_MANAGER,
+} from "../../contract/index.ts";
 import { type EndpointSlice, keyOf, type Pod } from "../kube/objects.ts";
 import { PODS } from "../kube/resource.ts";
 import type { Backends } from "./backends.ts";
@@ -53,7 +58,10 @@ export class ReadinessGates {
 
   /** Open the gates that can be opened. */
   async open(now: Date, signal: AbortSignal): Promise<void> {
-    const slices = this.#source.slices.list();
+    // Those that Kubernetes made for a mirror with a selector carry our labels too, and never name an egress pod.
+    const slices = this.#source.slices
+      .list()
+      .filter(({ metadata }) => metadata.labels?.[SLICE_MANAGED_BY_LABEL] === SLICE_MANAGER);
     const wanted = this.#wanted();
     for (const pod of this.#source.pods.list().filter(isGated)) {
       if (!isNamedByAll(pod, slices, wanted)) continue;

@@ -6,7 +6,7 @@ import type { Claims } from "./claims.ts";
 import { isRefusal, type Refusal } from "./desired.ts";
 import { correctedService, correctedSlice, mustBeRemade } from "./drift.ts";
 import { type Backend, desiredSlices, sliceNames } from "./slices.ts";
-import type { SourceCluster } from "./source.ts";
+import { BY_MIRROR, type SourceCluster } from "./source.ts";
 import type { Shelf, SourceWriter } from "./writer.ts";
 
 /**
@@ -51,6 +51,7 @@ export class MirrorObjects {
     signal: AbortSignal,
   ): Promise<Refusal | undefined> {
     const desired = new Map(desiredSlices(mirror, backend).map((slice) => [slice.metadata.name, slice]));
+    await this.#removeStrays(mirror.metadata, (owner) => this.#governs(link, owner), signal);
     for (const name of sliceNames(mirror.metadata.name)) {
       const slice = desired.get(name);
       if (slice === undefined) {
@@ -70,6 +71,7 @@ export class MirrorObjects {
       await this.#writer.remove(this.#services, actual, { signal });
     }
     const unwanted = (owner: Link) => this.#claims.mayDelete(owner);
+    await this.#removeStrays(ref, unwanted, signal);
     for (const name of sliceNames(ref.name)) await this.#removeSlice({ ...ref, name }, unwanted, signal);
   }
 
@@ -89,6 +91,18 @@ export class MirrorObjects {
     if (corrected === undefined) return actual;
     // An address that is gone swallows calls: taking it out goes before everything else.
     return await this.#writer.replace(this.#slices, corrected, { signal, urgent: loses(actual, corrected) });
+  }
+
+  /**
+   * Slices of a mirror by other names: Kubernetes makes one, with the mirror's labels, for a mirror that was given a
+   * selector, and leaves it, with its dead addresses, when the selector is taken away again.
+   */
+  async #removeStrays(mirror: ObjectRef, may: (owner: Link) => boolean, signal: AbortSignal): Promise<void> {
+    const names = sliceNames(mirror.name);
+    const key = `${mirror.namespace}/${mirror.name}`;
+    for (const { metadata } of this.#slices.store.by(BY_MIRROR, key)) {
+      if (!names.includes(metadata.name)) await this.#removeSlice(metadata, may, signal);
+    }
   }
 
   async #removeSlice(ref: ObjectRef, may: (owner: Link) => boolean, signal: AbortSignal): Promise<void> {

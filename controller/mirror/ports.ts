@@ -42,7 +42,8 @@ export class EgressPorts {
    */
   assign(mirror: string, servicePorts: readonly number[]): ReadonlyMap<number, number> | undefined {
     const had = this.#assigned.get(mirror) ?? new Map<number, number>();
-    const fresh = servicePorts.filter((servicePort) => !had.has(servicePort));
+    // A target may name a port twice; one that was taken twice could be given back only once.
+    const fresh = [...new Set(servicePorts)].filter((servicePort) => !had.has(servicePort));
     const gone = [...had.keys()].filter((servicePort) => !servicePorts.includes(servicePort));
     const { used, size } = this.usage;
     if (fresh.length > size - used + gone.length) return undefined;

@@ -96,6 +96,8 @@ function collectStrings(value: Value, into: Set<string>): void {
     if (value.length >= REDACTABLE_LENGTH && value !== UNKNOWN) {
       into.add(value);
       into.add(Buffer.from(value).toString("base64"));
+      // As it stands inside of JSON, with its line ends written out.
+      into.add(JSON.stringify(value).slice(1, -1));
     }
   } else if (Array.isArray(value)) {
     for (const element of value) collectStrings(element, into);

@@ -339,6 +339,23 @@ describe("law 6: hand edits do not last", () => {
     });
   });
 
+  test("a slice like the one that Kubernetes leaves for a mirror that had a selector is removed", async () => {
+    const { labels } = (await world.slice("web-remote")).metadata;
+    await world.source.create(ENDPOINT_SLICES, {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: {
+        name: "web-remote-x7k2p",
+        namespace: world.namespace,
+        labels: { ...labels, "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io" },
+      },
+      addressType: "IPv4",
+      ports: [{ name: "http", port: 80 }],
+      endpoints: [{ addresses: ["192.0.2.66"] }],
+    });
+    await until(async () => expect((await world.names()).slices).toEqual(["web-remote-isthmus"]));
+  });
+
   test("a slice that was led elsewhere is put right", async () => {
     const before = await world.slice("web-remote");
     const ref = { namespace: world.namespace, name: "web-remote-isthmus" };

@@ -220,6 +220,9 @@ describe("an egress' picture", () => {
       spec: { ...east.spec, probe: { period: "1m30s", timeout: "1.5s", failureThreshold: 7 } },
     };
     expect(linkTarget(probed)).toMatchObject({ check: { periodMs: 90_000, timeoutMs: 1500, failures: 7 } });
+    // One time that HAProxy cannot hold would have it refuse the links of all others too.
+    const absurd = { ...east, spec: { ...east.spec, probe: { period: "1000000h", timeout: "1000000h" } } };
+    expect(linkTarget(absurd)).toMatchObject({ check: { periodMs: 3_600_000, timeoutMs: 3_600_000 } });
     const { probe, ...spec } = east.spec;
     expect(probe).toBeDefined();
     expect(linkTarget({ ...east, spec })).toEqual({

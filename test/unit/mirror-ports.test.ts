@@ -13,6 +13,13 @@ describe("egress ports", () => {
     expect(ports.assign("ns/a", [80, 443])).toEqual(first);
   });
 
+  test("of a service that names a port twice are all given back", () => {
+    const ports = new EgressPorts(range);
+    expect(ports.assign("ns/a", [80, 80, 80])?.size).toBe(1);
+    ports.release("ns/a");
+    expect(ports.usage.used).toBe(0);
+  });
+
   test("are chosen alike by a controller that remembers nothing", () => {
     expect(new EgressPorts(range).assign("ns/a", [80])).toEqual(new EgressPorts(range).assign("ns/a", [80]));
   });

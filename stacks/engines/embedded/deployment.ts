@@ -137,16 +137,24 @@ export class Deployment {
   async #register(urn: string, registration: Registration): Promise<Registered> {
     const { type, name, ignoreChanges, replaceOnChanges, timeouts } = registration;
     const old = this.ledger.former(urn, registration);
-    const inputs =
+    const kept =
       old === undefined ? registration.inputs : keepAt(registration.inputs, old.inputs, ignoreChanges);
-    this.ledger.learnSecrets(inputs);
-    const state = stateOf(urn, registration, inputs, old);
+    this.ledger.learnSecrets(registration.inputs);
+    this.ledger.learnSecrets(kept);
+    const state = stateOf(urn, registration, kept, old);
     this.ledger.see(state);
     if (!registration.custom || isProviderType(type)) return this.#registerInternal(state, old);
     const handler = this.#providers.of(type);
     const provider = this.#providers.inputsOf(registration.provider);
-    const desired = { urn, type, name, inputs, ignoreChanges, replaceOnChanges, timeouts, provider };
-    const plan = await this.#bringing.plan(handler, desired, old);
+    const asked = { urn, type, name, ignoreChanges, replaceOnChanges, timeouts, provider };
+    let desired = { ...asked, inputs: kept };
+    let plan = await this.#bringing.plan(handler, desired, old);
+    if (plan.op === "create" && old !== undefined && ignoreChanges.length > 0) {
+      // Nothing is there any more whose properties could be left as they are: it is made anew as the program says now.
+      state.inputs = registration.inputs;
+      desired = { ...asked, inputs: registration.inputs };
+      plan = await this.#bringing.plan(handler, desired, old);
+    }
     const step = { ...this.ledger.step(plan.op, urn, type), diff: formatPaths(plan.diff) };
     if (this.isPreview) {
       state.outputs = plan.outputs;
