@@ -1,8 +1,8 @@
 import { describe, expect, test } from "@jest/globals";
 import type { KubeObject } from "../../stacks/engines/embedded/kubernetes/client.ts";
 import { ApiError, conflictMessage } from "../../stacks/engines/embedded/kubernetes/errors.ts";
-import { expectedOutputs } from "../../stacks/engines/embedded/kubernetes/expected.ts";
 import { parseId, toManifest } from "../../stacks/engines/embedded/kubernetes/manifest.ts";
+import { expectedOutputs } from "../../stacks/engines/embedded/kubernetes/outputs.ts";
 import { differences, leaveToOthers } from "../../stacks/engines/embedded/kubernetes/ownership.ts";
 import { troubleOf } from "../../stacks/engines/embedded/kubernetes/pods.ts";
 import { checkReadinessKnown, readinessOf } from "../../stacks/engines/embedded/kubernetes/readiness.ts";

@@ -161,6 +161,15 @@ describe("a stack's program under the embedded engine", () => {
     expect(await readFile(program.stateFile, "utf8")).toContain("PrivateKey::other");
   });
 
+  test("does not replace what is protected, and says so in a preview already", async () => {
+    const key = (curve: string) =>
+      `new tls.PrivateKey("kept", { algorithm: "ECDSA", ecdsaCurve: "${curve}" }, { protect: true });`;
+    await program.up(key("P256"));
+    expect((await failure(program.preview(key("P384")))).message).toMatch(
+      /it is protected and would have to be replaced, as ecdsaCurve changed/,
+    );
+  });
+
   test("keeps its state encrypted when there is a passphrase, and gives the passphrase to no program", async () => {
     const variables = `${CERTIFICATE}
       export const seen = process.env.ISTHMUS_PASSPHRASE ?? process.env.PULUMI_CONFIG_PASSPHRASE ?? "nothing";`;

@@ -1,5 +1,6 @@
 /** From a plan to the object: creates, updates and replaces, and remembers each step before the next. */
 import { markSecretProperties } from "../wire.ts";
+import { formatPaths } from "./diff.ts";
 import type { Ledger } from "./ledger.ts";
 import { isWithin } from "./paths.ts";
 import {
@@ -27,12 +28,17 @@ export class Bringing {
   async plan(provider: Provider, desired: Desired, old: ResourceState | undefined): Promise<Plan> {
     const plan = await provider.plan(desired, old, this.#preview, this.#work);
     if (plan.op === "same" && old?.incomplete === true) return { ...plan, op: "update" };
-    const replace = plan.diff.some((path) =>
+    const asked = plan.diff.some((path) =>
       desired.replaceOnChanges.some((pattern) => isWithin(path, pattern)),
     );
-    if (plan.op === "update" && replace)
-      return { ...plan, op: "replace", deleteFirst: plan.deleteFirst ?? false };
-    return plan;
+    const replace = plan.op === "replace" || (plan.op === "update" && asked);
+    if (replace && old?.protect === true) {
+      throw new Error(
+        `it is protected and would have to be replaced, as ${formatPaths(plan.diff).join(", ")} changed. ` +
+          "Take `protect` off in the program and bring the stack up, then try again",
+      );
+    }
+    return replace ? { ...plan, op: "replace" } : plan;
   }
 
   /** @throws Error; what was done until then is remembered */
@@ -74,7 +80,6 @@ export class Bringing {
       await bring(() => provider.create(desired, work));
     };
     const replaceOld = async (former: ResourceState, deleteFirst: boolean) => {
-      if (former.protect === true) throw new Error("it is protected and would have to be replaced");
       if (deleteFirst || registration.deleteBeforeReplace) {
         if (!former.retainOnDelete) await provider.delete(former, desired.provider, work);
         await createNew();

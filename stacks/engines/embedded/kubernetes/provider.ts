@@ -1,13 +1,6 @@
 /** The resources of the `kubernetes` package: plain objects, by server-side apply. */
 import { setTimeout as delay } from "node:timers/promises";
-import {
-  containsUnknown,
-  markSecretsLike,
-  type Properties,
-  plainProperties,
-  secret,
-  type Value,
-} from "../../wire.ts";
+import { containsUnknown, type Properties, plainProperties, type Value } from "../../wire.ts";
 import { diffProperties } from "../diff.ts";
 import {
   type Created,
@@ -21,9 +14,9 @@ import type { ResourceState } from "../state/state.ts";
 import type { KubeObject } from "./client.ts";
 import { Clusters, checkSettings } from "./clusters.ts";
 import { ApiError, Unreachable } from "./errors.ts";
-import { expectedOutputs } from "./expected.ts";
 import { Foreseen } from "./foreseen.ts";
 import { type Manifest, parseId, toManifest } from "./manifest.ts";
+import { outputsOf } from "./outputs.ts";
 import { planApply } from "./planning.ts";
 import { podTrouble } from "./pods.ts";
 import { checkReadinessKnown, readinessOf } from "./readiness.ts";
@@ -238,15 +231,6 @@ async function describing<T>(target: Target, work: () => Promise<T>): Promise<T>
       error.message = `${target}: ${error.message}`;
     throw error;
   }
-}
-
-/** What the program sees: the object without its managers' bookkeeping, secret where it has to be. */
-function outputsOf(live: KubeObject | undefined, inputs: Properties, kind: string): Properties {
-  if (live === undefined) return expectedOutputs(inputs, kind);
-  const { managedFields, ...metadata } = live.metadata ?? {};
-  const outputs = markSecretsLike({ ...live, metadata } as Value, inputs) as Properties;
-  if (kind === "Secret" && outputs.data !== undefined) outputs.data = secret(outputs.data);
-  return outputs;
 }
 
 function hasUnknownName(inputs: Properties): boolean {
