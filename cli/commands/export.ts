@@ -38,9 +38,9 @@ export function exportCommand(program: Command, terminal: Terminal, exit: (code:
     .action(async (service: string, options: ExportOptions) => {
       const { cluster, namespace, allowedClusters } = options;
       const entry = { cluster, namespace, service, ...(allowedClusters && { allowedClusters }) };
-      const done = await edit(terminal, options, (run) => exportService(entry, run));
-      if (done) terminal.out(`Service ${namespace}/${service} is now exported`);
-      exit(done ? ExitCode.ok : ExitCode.failure);
+      const { ok } = await edit(terminal, options, (run) => exportService(entry, run));
+      if (ok) terminal.out(`Service ${namespace}/${service} is now exported`);
+      exit(ok ? ExitCode.ok : ExitCode.failure);
     });
 }
 
@@ -52,23 +52,33 @@ export function unexportCommand(program: Command, terminal: Terminal, exit: (cod
     .addHelpText("after", UNEXPORT_EXAMPLES)
     .action(async (service: string, options: ExportOptions) => {
       const { cluster, namespace } = options;
-      const done = await edit(terminal, options, (run) =>
+      const { ok, edited } = await edit(terminal, options, (run) =>
         unexportService({ cluster, namespace, service }, run),
       );
-      if (done) terminal.out(`Service ${namespace}/${service} is not exported any more`);
-      exit(done ? ExitCode.ok : ExitCode.failure);
+      const name = `Service ${namespace}/${service}`;
+      const said = edited
+        ? `${name} is not exported any more`
+        : `${name} of cluster ${cluster} is not among the exports of ${options.file}: nothing to take back`;
+      if (ok) terminal.out(said);
+      exit(ok ? ExitCode.ok : ExitCode.failure);
     });
 }
 
 type Edit = (run: Parameters<typeof exportService>[1]) => Promise<{ edited: boolean; result: MeshResult }>;
 
-/** @returns whether the cluster's stack came up */
-async function edit(terminal: Terminal, options: ExportOptions, work: Edit): Promise<boolean> {
+/** @returns whether the cluster's stack came up, and whether the declaration had to be changed */
+async function edit(
+  terminal: Terminal,
+  options: ExportOptions,
+  work: Edit,
+): Promise<{ ok: boolean; edited: boolean }> {
+  let changed = false;
   const { result, seconds } = await withProgress(terminal, options, false, false, async (run) => {
     const { edited, result } = await work(run);
+    changed = edited;
     if (edited) terminal.out(terminal.style.dim(`${options.file} was changed`));
     return result;
   });
   if (!result.ok) terminal.out(summary(result, false, seconds, terminal.style));
-  return result.ok;
+  return { ok: result.ok, edited: changed };
 }

@@ -18,7 +18,7 @@ export interface ExportResult {
  * Lets other clusters call a service: puts it under `exports` of the declaration (comments and layout stay) and brings its
  * cluster's stack up, so that the Service is labelled.
  * @throws MeshError for an export that the mesh does not allow, PreflightError when there is no such Service; the
- * declaration is then left alone
+ * declaration is then left alone, as it is where the stack cannot be begun on
  */
 export function exportService(entry: MeshExport, options: RunOptions = {}): Promise<ExportResult> {
   return edit(entry, options, (text) => setExport(text, entry));
@@ -43,8 +43,18 @@ async function edit(
   const mesh = parseMesh(text, file);
   if (edited) {
     await preflight(mesh, [entry.cluster]);
-    await writeFile(`${file}.tmp`, text);
-    await rename(`${file}.tmp`, file);
+    await replace(file, text);
   }
-  return { edited, result: await up({ ...options, file, stacks: [clusterStack(mesh, entry.cluster)] }) };
+  try {
+    return { edited, result: await up({ ...options, file, stacks: [clusterStack(mesh, entry.cluster)] }) };
+  } catch (error) {
+    // It could not even be begun: another run is at work, say, or the state cannot be read.
+    if (edited) await replace(file, before);
+    throw error;
+  }
+}
+
+async function replace(file: string, text: string): Promise<void> {
+  await writeFile(`${file}.tmp`, text);
+  await rename(`${file}.tmp`, file);
 }
