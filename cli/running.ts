@@ -5,6 +5,9 @@ import { Progress } from "./render/progress.ts";
 import { summary } from "./render/summary.ts";
 import type { Terminal } from "./terminal.ts";
 
+/** How often to look for what takes long, in milliseconds. */
+const TICK = 1000;
+
 export interface Timed {
   result: MeshResult;
   seconds: number;
@@ -25,8 +28,13 @@ export async function withProgress(
     verbose: options.verbose === true,
   });
   const began = performance.now();
-  const result = await work(runOptions(options, terminal, progress));
-  return { result, seconds: (performance.now() - began) / 1000 };
+  const ticking = setInterval(progress.tick, TICK);
+  try {
+    const result = await work(runOptions(options, terminal, progress));
+    return { result, seconds: (performance.now() - began) / 1000 };
+  } finally {
+    clearInterval(ticking);
+  }
 }
 
 export function showSummary(terminal: Terminal, { result, seconds }: Timed, planned: boolean): void {

@@ -1,5 +1,5 @@
 /** Says what is going on, a line at a time: fit for a terminal and for the log of a pipeline. */
-import { changeCount, type MeshEvent, type StackOutcome } from "../../stacks/automation.ts";
+import { changeCount, type MeshEvent, type Operation, type StackOutcome } from "../../stacks/automation.ts";
 import { colorOf, SIGNS, type Style } from "./style.ts";
 import { countsInWords, duration, pathsInWords, resourceName } from "./words.ts";
 
@@ -10,15 +10,35 @@ export interface ProgressOptions {
   planned: boolean;
   /** Also what begins, and what the programs say about their failures. */
   verbose: boolean;
+  /** Milliseconds, from any beginning. @default the process's own clock */
+  now?: () => number;
 }
+
+/** Milliseconds after which it is said that a resource is still being worked on, and again as often. */
+const LONG = 15_000;
 
 export class Progress {
   readonly #options: ProgressOptions;
+  readonly #now: () => number;
+  /** By URN, what is being worked on. */
+  readonly #running = new Map<string, { stack: string; what: string; since: number; told: number }>();
   #width = 0;
 
   constructor(options: ProgressOptions) {
     this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
   }
+
+  /** Says what takes long. To be called every now and then. */
+  readonly tick = (): void => {
+    const now = this.#now();
+    for (const running of this.#running.values()) {
+      if (now - running.told < LONG) continue;
+      running.told = now;
+      const text = `… ${running.what} (${duration((now - running.since) / 1000)})`;
+      this.#line(running.stack, this.#options.style.dim(text));
+    }
+  };
 
   readonly handle = (event: MeshEvent): void => {
     const { style, verbose, planned } = this.#options;
@@ -34,10 +54,12 @@ export class Progress {
         this.#line(event.stack, this.#outcome(event.outcome));
         break;
       case "started":
+        this.#begin(event);
         if (verbose) this.#line(event.stack, style.dim(`… ${event.op} ${resourceName(event)}`));
         break;
       case "planned":
       case "done": {
+        this.#running.delete(event.urn);
         const quiet = !event.counted || event.op === "same" || event.op === "read";
         if (quiet && !verbose) break;
         if ((event.event === "planned") !== planned) break;
@@ -49,6 +71,7 @@ export class Progress {
         break;
       }
       case "failed":
+        this.#running.delete(event.urn);
         this.#line(event.stack, style.bad(`! ${resourceName(event)}`));
         break;
       case "log":
@@ -57,6 +80,12 @@ export class Progress {
           this.#line(event.stack, this.#log(event.severity, text));
     }
   };
+
+  #begin(event: { stack: string; urn: string; op: Operation; type: string; name: string }): void {
+    const now = this.#now();
+    const what = `${event.op} ${resourceName(event)}`;
+    this.#running.set(event.urn, { stack: event.stack, what, since: now, told: now });
+  }
 
   #outcome(outcome: StackOutcome): string {
     const { style, planned } = this.#options;

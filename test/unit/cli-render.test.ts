@@ -139,6 +139,26 @@ describe("progress", () => {
     ]);
   });
 
+  test("says what takes long, again and again until it is done", () => {
+    const written: string[] = [];
+    let now = 0;
+    const write = (line: string) => written.push(line);
+    const progress = new Progress({ style: plain, write, planned: false, verbose: false, now: () => now });
+    const at = (seconds: number) => {
+      now = seconds * 1000;
+      progress.tick();
+    };
+    progress.handle({ event: "started", stack, ...deployment });
+    for (const seconds of [1, 14, 15, 16, 31]) at(seconds);
+    progress.handle({ event: "done", stack, ...deployment });
+    at(60);
+    expect(written).toEqual([
+      "demo-links-east  … update Deployment mirror (15.0 s)",
+      "demo-links-east  … update Deployment mirror (31.0 s)",
+      "demo-links-east  ~ Deployment mirror  spec.replicas, spec.template",
+    ]);
+  });
+
   test("shows everything when it is asked for", () => {
     const lines = shown(
       [
