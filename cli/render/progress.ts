@@ -91,12 +91,12 @@ export class Progress {
     const { style, planned } = this.#options;
     const { result, status, operation, message, seconds } = outcome;
     if (status === "skipped") return style.warn(`skipped: ${message}`);
-    const counts = result === undefined ? "nothing was done" : countsInWords(result.changes, planned);
+    const changed = result !== undefined && changeCount(result.changes) > 0;
+    const counts = result === undefined ? "" : countsInWords(result.changes, planned);
     const took = style.dim(`(${duration(seconds)})`);
-    if (status === "failed") return `${style.bad("failed")}: ${counts} ${took}`;
+    if (status === "failed") return `${style.bad("failed")}${changed ? `: ${counts}` : ""} ${took}`;
     const verb =
       operation === "destroy" ? (planned ? "to be removed" : "removed") : planned ? "previewed" : "up";
-    const changed = result !== undefined && changeCount(result.changes) > 0;
     return `${changed ? style.bold(verb) : verb}: ${counts} ${took}`;
   }
 
