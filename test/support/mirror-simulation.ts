@@ -68,7 +68,8 @@ export class MirrorSimulation {
     source.objects.onChange(({ collection, type, object }) => {
       if (collection !== "services" || linkLabelOf(object) === undefined) return;
       const key = `${object.metadata.namespace}/${object.metadata.name}`;
-      if (type === "ADDED") this.#dispensable.delete(key);
+      // One made late, for what is not wanted any more, may go again.
+      if (type === "ADDED" && this.#expected().has(key)) this.#dispensable.delete(key);
       if (type === "DELETED" && !this.#dispensable.has(key))
         this.violations.push(`${key} was deleted while wanted`);
     });
@@ -296,9 +297,16 @@ export class MirrorSimulation {
     );
     const actual = (mirror.spec?.ports ?? []).map(({ port }) => port);
     if (actual.join() !== ports.join()) found.push(`${key} has ports ${actual}, not ${ports}`);
-    const behind = (slice.ports ?? []).map(({ port }) => port).join();
-    if (behind !== ports.map((port) => egress.get(port)).join())
+    const behind = (slice.ports ?? []).map(({ name, port }) => `${name}=${port}`).sort();
+    if (
+      behind.join() !==
+      ports
+        .map((port) => `p${port}=${egress.get(port)}`)
+        .sort()
+        .join()
+    ) {
       found.push(`${key}'s slice leads to ${behind}`);
+    }
     const addresses = (slice.endpoints ?? []).flatMap((endpoint) => endpoint.addresses).join();
     const pods = this.source.objects.list(PODS).map(({ status }) => status?.podIP);
     if (addresses !== pods.sort().join()) found.push(`${key}'s slice names ${addresses}, not ${pods}`);

@@ -136,7 +136,7 @@ test("whatever happens in whatever order, the mirrors come to what is exported, 
       }
     }),
     {
-      numRuns: Number(process.env.ISTHMUS_TEST_RUNS ?? 25),
+      numRuns: Number(process.env.ISTHMUS_TEST_RUNS ?? 10),
       endOnFailure: true,
       interruptAfterTimeLimit: 100_000,
     },
