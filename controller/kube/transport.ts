@@ -97,7 +97,7 @@ export class Transport {
       // time spent waiting for a connection.
       guard.limit(CONNECT_TIMEOUT_MS + call.headersTimeoutMs);
       const authentication = await this.#authentication(site, guard.signal);
-      const response = await this.#pool.request({
+      const response = await this.#request(call, guard, {
         method: call.method as Dispatcher.HttpMethod,
         path: this.#prefix + call.path,
         headers: {
@@ -107,8 +107,6 @@ export class Transport {
           ...authentication,
         },
         body: call.body ?? null,
-        signal: guard.signal,
-        headersTimeout: call.headersTimeoutMs,
         bodyTimeout: call.silenceMs,
       });
       guard.limit(call.bodyTimeoutMs);
@@ -121,6 +119,28 @@ export class Transport {
       guard.release();
       throw this.#failure(error, guard, site);
     }
+  }
+
+  /**
+   * A call with a body is given up without telling undici: Node 22 loops for ever, in native code, over an HTTP/2 stream that
+   * is closed while some of its body still waits to be sent. Its answer, should one come, is thrown away.
+   */
+  async #request(
+    call: Call,
+    guard: Guard,
+    options: Dispatcher.RequestOptions,
+  ): Promise<Dispatcher.ResponseData> {
+    if (call.body === undefined) {
+      return await this.#pool.request({
+        ...options,
+        signal: guard.signal,
+        headersTimeout: call.headersTimeoutMs,
+      });
+    }
+    const exchange = this.#pool.request({ ...options, headersTimeout: 0 });
+    const response = await guard.race(exchange, (late) => late.body.destroy());
+    guard.onAbort(() => response.body.destroy(guard.signal.reason));
+    return response;
   }
 
   /** Let what is under way finish, except watches, then close the connections. */
@@ -199,6 +219,23 @@ class Guard {
       this.expired = true;
       this.#controller.abort();
     }, ms);
+  }
+
+  /** What `pending` comes to, or the signal's reason when that is aborted first: `abandon` then gets what comes late. */
+  async race<T>(pending: Promise<T>, abandon: (late: T) => void): Promise<T> {
+    return await new Promise<T>((resolve, reject) => {
+      this.onAbort(() => {
+        reject(this.signal.reason);
+        pending.then(abandon, () => undefined);
+      });
+      pending.then(resolve, reject);
+    });
+  }
+
+  /** Call `listener` when the signal is aborted; at once if it is. */
+  onAbort(listener: () => void): void {
+    if (this.signal.aborted) listener();
+    else this.signal.addEventListener("abort", listener, { once: true });
   }
 
   release(): void {
