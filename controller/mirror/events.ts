@@ -32,6 +32,7 @@ export class LinkEvents {
   /** How often each Event was written, by its name; the oldest is forgotten first. */
   readonly #counts = new Map<string, { count: number; first: string }>();
   readonly #waiting: { link: Link; event: LinkEvent }[] = [];
+  readonly #stopped = new AbortController();
   #sending: Promise<void> | undefined;
 
   constructor(client: KubeClient, clock: Clock, log: Log) {
@@ -41,6 +42,7 @@ export class LinkEvents {
   }
 
   record(link: Link, event: LinkEvent): void {
+    if (this.#stopped.signal.aborted) return;
     if (!this.#afford(link.metadata.uid ?? link.metadata.name) || this.#waiting.length >= MAX_WAITING) {
       this.#log.debug("event left out", { link: link.metadata.name, ...event });
       return;
@@ -49,9 +51,10 @@ export class LinkEvents {
     this.#sending ??= this.#send();
   }
 
-  /** Drop what waits, and wait for what is being written: nothing is under way afterwards. */
+  /** Drop what waits, and what is being written: nothing is under way afterwards. */
   async stop(): Promise<void> {
     this.#waiting.length = 0;
+    this.#stopped.abort(new Error("the controller stops"));
     await this.#sending;
   }
 
@@ -60,6 +63,7 @@ export class LinkEvents {
       try {
         await this.#write(next.link, next.event);
       } catch (error) {
+        if (this.#stopped.signal.aborted) break;
         this.#log.warn("an event could not be written", {
           link: next.link.metadata.name,
           ...next.event,
@@ -79,14 +83,12 @@ export class LinkEvents {
     const before = this.#counts.get(eventName);
     const count = (before?.count ?? 0) + 1;
     const first = before?.first ?? now;
+    const options = { fieldManager: FIELD_MANAGER, signal: this.#stopped.signal };
     this.#remember(eventName, { count, first });
     if (before !== undefined) {
       try {
         const body = { count, lastTimestamp: now };
-        await this.#client.patch(EVENTS, { namespace, name: eventName }, body, {
-          type: "merge",
-          fieldManager: FIELD_MANAGER,
-        });
+        await this.#client.patch(EVENTS, { namespace, name: eventName }, body, { ...options, type: "merge" });
         return;
       } catch (error) {
         // Events live for an hour.
@@ -113,7 +115,7 @@ export class LinkEvents {
       source: { component: FIELD_MANAGER },
       reportingComponent: FIELD_MANAGER,
     };
-    await this.#client.create(EVENTS, object, { fieldManager: FIELD_MANAGER });
+    await this.#client.create(EVENTS, object, options);
   }
 
   #remember(name: string, value: { count: number; first: string }): void {
