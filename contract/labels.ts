@@ -23,6 +23,20 @@ export const REMOTE_FQ_NAME_ANNOTATION = "mirror.linkerd.io/remote-svc-fq-name";
 export const REMOTE_RESOURCE_VERSION_ANNOTATION = "mirror.linkerd.io/remote-resource-version";
 /** On slices: the TLS identity to expect of the gateway. */
 export const REMOTE_GATEWAY_IDENTITY_ANNOTATION = "mirror.linkerd.io/remote-gateway-identity";
+/** On a mirror whose pods are called directly: the target's name; Linkerd's destination then asks that cluster for endpoints. */
+export const REMOTE_DISCOVERY_LABEL = "multicluster.linkerd.io/remote-discovery";
+/** On such a mirror: the name of the remote Service. */
+export const REMOTE_SERVICE_LABEL = "multicluster.linkerd.io/remote-service";
+/** On a federated Service: its members elsewhere, `<service>@<cluster>` joined by commas. */
+export const REMOTE_DISCOVERY_ANNOTATION = "multicluster.linkerd.io/remote-discovery";
+/** On a federated Service: the name of its member in this cluster. */
+export const LOCAL_DISCOVERY_ANNOTATION = "multicluster.linkerd.io/local-discovery";
+/** On the mirror of one pod of a headless service: the name of the service's own mirror. */
+export const HEADLESS_MIRROR_LABEL = "mirror.linkerd.io/headless-mirror-svc-name";
+/** On the credentials Secret that Linkerd's destination reads: label, and the two annotations that it needs beside it. */
+export const DESTINATION_CLUSTER_LABEL = "multicluster.linkerd.io/cluster-name";
+export const DESTINATION_TRUST_DOMAIN_ANNOTATION = "multicluster.linkerd.io/trust-domain";
+export const DESTINATION_CLUSTER_DOMAIN_ANNOTATION = "multicluster.linkerd.io/cluster-domain";
 /** Every label with this prefix belongs to the mirroring itself and is never copied from the target. */
 export const MIRROR_PREFIX = "mirror.linkerd.io/";
 /** Copied to a mirror even when excluded. */
@@ -47,6 +61,8 @@ export const NAME_LABEL = "app.kubernetes.io/name";
 export const PART_OF_LABEL = "app.kubernetes.io/part-of";
 export const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
 export const SLICE_MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by";
+/** Set by Kubernetes on the slices of a headless Service. */
+export const HEADLESS_LABEL = "service.kubernetes.io/headless";
 
 /** Value of `app.kubernetes.io/managed-by` on what the controller makes, and the start of all its field managers. */
 export const MANAGER = "isthmus";
@@ -61,6 +77,22 @@ export const LINK_LABEL = "isthmus.dev/link";
 export const REMOTE_SERVICE_ANNOTATION = "isthmus.dev/remote-service";
 /** On mirrors: the egress port of each service port, as `<port>=<egress port>` joined by commas: `8888=20417,9090=27110`. */
 export const EGRESS_PORTS_ANNOTATION = "isthmus.dev/egress-ports";
+/** On the mirror of one pod of a headless service: which pod, as `endpointHost` names it. */
+export const REMOTE_HOST_ANNOTATION = "isthmus.dev/remote-host";
+/** On a mirror whose service chooses a gateway of its own: `<namespace>/<name>` of that gateway's Service in the target. */
+export const GATEWAY_ANNOTATION = "isthmus.dev/gateway";
+/**
+ * On a federated Service and its slices, instead of `isthmus.dev/link`, which only the slices of its members have: the
+ * namespace of the Isthmus that made it.
+ */
+export const FEDERATED_BY_LABEL = "isthmus.dev/federated-by";
+/**
+ * On a federated Service, for each member elsewhere: `egress-ports.isthmus.dev/<label of the Link>`, with the egress port of
+ * each port of that member's Service, as in `isthmus.dev/egress-ports`.
+ */
+export const MEMBER_PORTS_PREFIX = "egress-ports.isthmus.dev/";
+/** On a namespace that the controller made: the namespace of the Isthmus that made it. */
+export const CREATED_BY_LABEL = "isthmus.dev/created-by";
 /** On an exported Service: names of the clusters that may call it, joined by commas. Absent: every source with access. */
 export const ALLOWED_CLUSTERS_ANNOTATION = "isthmus.dev/allowed-clusters";
 /** On the ServiceAccount of a remote access: the source cluster that may use it. */

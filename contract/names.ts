@@ -47,6 +47,39 @@ export function mirrorName(service: string, cluster: string): string {
   return plain.length <= MAX_LABEL ? plain : labelWithDigest(plain, plain);
 }
 
+/** Name of the Service that all clusters' members of that name are behind: `<service>-federated`, shortened as a mirror's. */
+export function federatedName(service: string): string {
+  return mirrorName(service, "federated");
+}
+
+/**
+ * Name of the mirror of one pod of a headless service, `<host>-<cluster>`: a Service must begin with a letter, which pods
+ * need not, so others get a readable start and a digest.
+ */
+export function podMirrorName(host: string, cluster: string): string {
+  const plain = `${host}-${cluster}`;
+  if (plain.length <= MAX_LABEL && /^[a-z]/.test(plain) && isDnsLabel(plain)) return plain;
+  return labelWithDigest(/^[a-zA-Z]/.test(plain) ? plain : `pod-${plain}`, plain);
+}
+
+/**
+ * What one endpoint of a headless service is called on both sides: its hostname, else its pod's name, else its address.
+ * Any text; `hostLabel` makes a DNS label of it.
+ */
+export function endpointHost(endpoint: {
+  addresses: readonly string[];
+  hostname?: string;
+  targetRef?: { kind?: string; name?: string };
+}): string {
+  const { hostname, targetRef, addresses } = endpoint;
+  return hostname || (targetRef?.kind === "Pod" && targetRef.name) || addresses[0] || "";
+}
+
+/** A host as the DNS label under which it is found beside its siblings: itself, where it is one. */
+export function hostLabel(host: string): string {
+  return isDnsLabel(host) ? host : labelWithDigest(host, host);
+}
+
 /** The TLS identity of a cluster's gateway: `gateway.<cluster>.<trust domain>`. */
 export function gatewayIdentity(cluster: string, trustDomain: string): string {
   return `gateway.${cluster}.${trustDomain}`;
@@ -89,10 +122,19 @@ export function linkLabelValue(link: { namespace: string; name: string }): strin
   return shorten(`${link.namespace}.${link.name}`);
 }
 
-/** Name of the EndpointSlice of a mirror Service (one address family each). */
-export function sliceName(mirror: string, family: "IPv4" | "IPv6" = "IPv4"): string {
+/** Name of an EndpointSlice of a mirror Service: one address family each; those with many endpoints have several. */
+export function sliceName(mirror: string, family: "IPv4" | "IPv6" = "IPv4", number = 0): string {
   const plain = family === "IPv4" ? `${mirror}-isthmus` : `${mirror}-isthmus-6`;
-  return shorten(plain);
+  return shorten(number === 0 ? plain : `${plain}-n${number}`);
+}
+
+/** Name of the EndpointSlice of a federated Service that leads to its member in another cluster. */
+export function memberSliceName(
+  federated: string,
+  cluster: string,
+  family: "IPv4" | "IPv6" = "IPv4",
+): string {
+  return labelWithDigest(`${federated}-${cluster}`, JSON.stringify([federated, cluster, family]));
 }
 
 function shorten(plain: string): string {

@@ -22,12 +22,13 @@ import { LinkReconciler } from "./reconcile-link.ts";
 import { MirrorReconciler } from "./reconcile-mirror.ts";
 import { LinkReporter } from "./reporter.ts";
 import { BY_TARGET, type SourceCluster } from "./source.ts";
-import { Target } from "./target.ts";
+import { type Connect, Target } from "./target.ts";
 import { Triggers } from "./triggers.ts";
 import { SourceWriter } from "./writer.ts";
 
 export interface MirrorControllerOptions {
   client: KubeClient;
+  connect: Connect;
   /** Completely listed. */
   source: SourceCluster;
   policy: MirrorPolicy;
@@ -196,8 +197,14 @@ export class MirrorController {
   }
 
   #newTarget(link: Link): Target {
-    const { clock, random, log } = this.#options;
-    const target = new Target(link, { clock, random, log, onState: () => this.#targetChanged(target) });
+    const { connect, clock, random, log } = this.#options;
+    const target = new Target(link, {
+      connect,
+      clock,
+      random,
+      log,
+      onState: () => this.#targetChanged(target),
+    });
     this.#triggers.listenTo(target);
     return target;
   }

@@ -11,6 +11,7 @@ import type { DataPlane } from "./desired.ts";
 import { MirrorMetrics } from "./metrics.ts";
 import type { PortRange } from "./ports.ts";
 import { SourceCluster } from "./source.ts";
+import { type Connect, connectToTarget } from "./target.ts";
 
 export interface MirrorOptions {
   /** The source's API server. */
@@ -31,6 +32,8 @@ export interface MirrorOptions {
   resyncMs?: number | undefined;
   /** Who this process is in the leader election. @default the host's name and the process' number */
   identity?: string | undefined;
+  /** Makes the clients by which targets are asked. @default a connection over the network */
+  connect?: Connect | undefined;
   clock?: Clock;
   random?: () => number;
   log: Log;
@@ -74,6 +77,7 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
   const lead = async (term: AbortSignal) => {
     controller = new MirrorController({
       client,
+      connect: options.connect ?? connectToTarget,
       source,
       policy: {
         dataPlane: options.dataPlane ?? "standalone",

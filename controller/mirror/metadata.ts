@@ -2,6 +2,7 @@ import {
   ISTHMUS_PREFIX,
   type LinkSpec,
   MANAGED_BY_LABEL,
+  MEMBER_PORTS_PREFIX,
   MIRROR_PREFIX,
   OPAQUE_PORTS_ANNOTATION,
 } from "../../contract/index.ts";
@@ -9,7 +10,12 @@ import {
 type Metadata = Readonly<Record<string, string>>;
 
 /** Ours and Linkerd's own: never taken over from a target, which could otherwise pass its objects off as ours. */
-const RESERVED = [`${MIRROR_PREFIX}*`, `${ISTHMUS_PREFIX}*`, "multicluster.linkerd.io/*"];
+const RESERVED = [
+  `${MIRROR_PREFIX}*`,
+  `${ISTHMUS_PREFIX}*`,
+  `${MEMBER_PORTS_PREFIX}*`,
+  "multicluster.linkerd.io/*",
+];
 
 /**
  * Labels that other tools read as an order or as their mark of ownership. Copied, they would make the source's Argo CD

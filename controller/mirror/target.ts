@@ -19,7 +19,15 @@ export const BY_NAMESPACE = "namespace";
 /** Most exported services of one target: a longer list is refused as a whole, and the mirrors that are there stay. */
 const MAX_SERVICES = 20_000;
 
+/** Makes the client by which a target is asked. */
+export type Connect = (cluster: string, credentials: Credentials) => KubeClient;
+
+/** Few connections a target: over HTTP/2 one carries everything. */
+export const connectToTarget: Connect = (cluster, credentials) =>
+  new KubeClient({ cluster, credentials, connections: 2 });
+
 export interface TargetOptions {
+  connect: Connect;
   clock: Clock;
   random: () => number;
   log: Log;
@@ -93,7 +101,7 @@ export class Target {
     this.#close();
     const { clock, random } = this.#options;
     const log = this.#options.log.child({ link: link.metadata.name, cluster: this.cluster });
-    const client = new KubeClient({ cluster: this.cluster, credentials: access.credentials, connections: 2 });
+    const client = this.#options.connect(this.cluster, access.credentials);
     const reflector = new Reflector<Service>({
       client,
       resource: SERVICES,
