@@ -40,12 +40,14 @@ export class Backends {
   /** Where the calls to a Link's mirrors go now. Without a gateway address they go nowhere. */
   of(link: Link): Backend {
     const { gatewayAddresses = [], gatewayPort = 4143, gatewayIdentity } = link.spec;
+    const ready = (ips: readonly string[]) => ips.map((ip) => ({ ip, ready: true }));
     if (gatewayAddresses.length === 0) return { addresses: [] };
     if (this.#options.dataPlane === "standalone") {
-      return { addresses: egressAddresses(this.#options.source.pods.list()) };
+      return { addresses: ready(egressAddresses(this.#options.source.pods.list())) };
     }
+    const ips = gatewayAddresses.flatMap((host) => (isIP(host) ? [host] : (this.#resolved.get(host) ?? [])));
     return {
-      addresses: gatewayAddresses.flatMap((host) => (isIP(host) ? [host] : (this.#resolved.get(host) ?? []))),
+      addresses: ready(ips),
       port: gatewayPort,
       ...(gatewayIdentity === undefined ? {} : { identity: gatewayIdentity }),
     };

@@ -83,7 +83,10 @@ export class ReadinessGates {
     const byLink = new Map(
       this.#source.links
         .list()
-        .map((link) => [linkLabelValue(link.metadata), new Set(this.#backends.of(link).addresses)]),
+        .map((link) => [
+          linkLabelValue(link.metadata),
+          new Set(this.#backends.of(link).addresses.map(({ ip }) => ip)),
+        ]),
     );
     const none = new Set<string>();
     return (slice) => byLink.get(linkLabelOf(slice) ?? "") ?? none;

@@ -93,6 +93,7 @@ export class LinkReporter {
     if (since < EVERY_MS) return { againMs: EVERY_MS - since };
     const report = {
       connection: target.state,
+      others: [],
       listed: target.listed,
       pending: target.pending,
       services: [...target.outcomes.values()],

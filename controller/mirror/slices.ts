@@ -11,10 +11,17 @@ import {
 } from "../../contract/index.ts";
 import type { EndpointPort, EndpointSlice, Pod, Service, ServicePort } from "../kube/objects.ts";
 
+/** One IP address that calls go to. */
+export interface BackendAddress {
+  ip: string;
+  /** Whether calls are to go there now. */
+  ready: boolean;
+}
+
 /** Where the calls to a link's mirrors go. */
 export interface Backend {
-  /** IP addresses of the egress pods, or of the target's gateway. */
-  addresses: readonly string[];
+  /** Of the egress pods, or of the target's gateway. */
+  addresses: readonly BackendAddress[];
   /** One port of the gateway for all; absent where each mirror has egress ports of its own. */
   port?: number;
   /**
@@ -29,9 +36,10 @@ export interface Backend {
  * They follow from the mirror alone, so that they can follow the backend even while the target cannot be asked.
  */
 export function desiredSlices(mirror: Service, backend: Backend): EndpointSlice[] {
-  const addresses = [...new Set(backend.addresses)].sort();
-  const v4 = addresses.filter((address) => isIPv4(address));
-  const v6 = addresses.filter((address) => isIPv6(address));
+  const byIp = new Map(backend.addresses.map((address) => [address.ip, address]));
+  const addresses = [...byIp.values()].sort((a, b) => (a.ip < b.ip ? -1 : 1));
+  const v4 = addresses.filter(({ ip }) => isIPv4(ip));
+  const v6 = addresses.filter(({ ip }) => isIPv6(ip));
   const slices: EndpointSlice[] = [];
   if (v4.length > 0 || v6.length === 0) slices.push(slice(mirror, backend, "IPv4", v4));
   if (v6.length > 0) slices.push(slice(mirror, backend, "IPv6", v6));
@@ -73,7 +81,7 @@ function slice(
   mirror: Service,
   backend: Backend,
   addressType: "IPv4" | "IPv6",
-  addresses: readonly string[],
+  addresses: readonly BackendAddress[],
 ): EndpointSlice {
   const { namespace = "", name, uid, labels = {}, annotations = {} } = mirror.metadata;
   const fqName = annotations[REMOTE_FQ_NAME_ANNOTATION];
@@ -93,7 +101,7 @@ function slice(
         : { ownerReferences: [{ apiVersion: "v1", kind: "Service", name, uid, controller: true }] }),
     },
     addressType,
-    endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+    endpoints: addresses.map(({ ip, ready }) => ({ addresses: [ip], conditions: { ready } })),
     ports: slicePorts(mirror, backend),
   };
 }

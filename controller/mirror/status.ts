@@ -23,6 +23,8 @@ export interface ConnectionState {
 /** What a Link's status is made from. */
 export interface LinkReport {
   connection: ConnectionState;
+  /** Conditions besides `Connected` and `Synced`. */
+  others: readonly (ConnectionState & { type: string })[];
   /** Whether the exported services are known: their list was complete once in this process. */
   listed: boolean;
   /** Exported services that wait for their turn. */
@@ -44,6 +46,7 @@ export function linkStatus(link: Link, report: LinkReport, now: Date): LinkStatu
   const conditions = [
     { type: LINK_CONDITION.connected, ...report.connection },
     { type: LINK_CONDITION.synced, ...syncedState(report, failures) },
+    ...report.others,
   ].map(({ type, status, reason, message }) => {
     const before = link.status?.conditions?.find((condition) => condition.type === type);
     return {

@@ -87,3 +87,8 @@ export const standalone: MirrorPolicy = {
 };
 
 export const meshed: MirrorPolicy = { ...standalone, dataPlane: "linkerd" };
+
+/** Addresses that calls may go to. */
+export function ready(...ips: string[]): { ip: string; ready: boolean }[] {
+  return ips.map((ip) => ({ ip, ready: true }));
+}

@@ -3,7 +3,7 @@ import type { Service } from "../../controller/kube/objects.ts";
 import { desiredService } from "../../controller/mirror/desired.ts";
 import { correctedService, correctedSlice } from "../../controller/mirror/drift.ts";
 import { desiredSlices } from "../../controller/mirror/slices.ts";
-import { aLink, anExport } from "../support/mirror-objects.ts";
+import { aLink, anExport, ready } from "../support/mirror-objects.ts";
 
 const desired = desiredService(
   anExport("web", { labels: { app: "web" } }),
@@ -79,7 +79,7 @@ describe("a mirror", () => {
 });
 
 describe("a slice", () => {
-  const [slice] = desiredSlices(stored, { addresses: ["10.1.0.2", "10.1.0.3"] });
+  const [slice] = desiredSlices(stored, { addresses: ready("10.1.0.2", "10.1.0.3") });
   const kept = { ...slice!, metadata: { ...slice!.metadata, resourceVersion: "8" } };
 
   test("that names the same endpoints in another order is not written again", () => {
@@ -89,7 +89,7 @@ describe("a slice", () => {
   });
 
   test("that names an endpoint too many loses it", () => {
-    const [fewer] = desiredSlices(stored, { addresses: ["10.1.0.2"] });
+    const [fewer] = desiredSlices(stored, { addresses: ready("10.1.0.2") });
     expect(correctedSlice(kept, fewer!)?.endpoints).toEqual(fewer!.endpoints);
   });
 
@@ -101,7 +101,7 @@ describe("a slice", () => {
   test("of a mirror that was made anew belongs to the new one", () => {
     const [renewed] = desiredSlices(
       { ...stored, metadata: { ...stored.metadata, uid: "u2" } },
-      { addresses: ["10.1.0.2", "10.1.0.3"] },
+      { addresses: ready("10.1.0.2", "10.1.0.3") },
     );
     expect(correctedSlice(kept, renewed!)?.metadata.ownerReferences).toMatchObject([{ uid: "u2" }]);
   });

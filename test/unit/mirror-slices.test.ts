@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { desiredService } from "../../controller/mirror/desired.ts";
 import { desiredSlices, egressAddresses } from "../../controller/mirror/slices.ts";
-import { aLink, anEgressPod, anExport } from "../support/mirror-objects.ts";
+import { aLink, anEgressPod, anExport, ready } from "../support/mirror-objects.ts";
 
 const ports = [
   { name: "port1", port: 555 },
@@ -16,7 +16,7 @@ const mirror = desiredService(anExport("service-one", { labels: { lk: "lv" } }),
 describe("the slice of a mirror", () => {
   test("names the egress pods and each port's egress port, and is told apart from others' slices", () => {
     const owned = { ...mirror, metadata: { ...mirror.metadata, uid: "u1" } };
-    expect(desiredSlices(owned, { addresses: ["10.1.0.3", "10.1.0.2"] })).toEqual([
+    expect(desiredSlices(owned, { addresses: ready("10.1.0.3", "10.1.0.2") })).toEqual([
       {
         apiVersion: "discovery.k8s.io/v1",
         kind: "EndpointSlice",
@@ -52,7 +52,7 @@ describe("the slice of a mirror", () => {
 
   test("names the gateway, its one port and its identity where Linkerd's proxies call it", () => {
     const [slice] = desiredSlices(mirror, {
-      addresses: ["192.0.2.127"],
+      addresses: ready("192.0.2.127"),
       port: 888,
       identity: "gateway-identity",
     });
@@ -72,12 +72,12 @@ describe("the slice of a mirror", () => {
   });
 
   test("has a twin for IPv6 addresses, since a slice holds one family", () => {
-    const slices = desiredSlices(mirror, { addresses: ["fd00::2", "10.1.0.2"] });
+    const slices = desiredSlices(mirror, { addresses: ready("fd00::2", "10.1.0.2") });
     expect(slices.map(({ metadata, addressType }) => [metadata.name, addressType])).toEqual([
       ["service-one-remote-isthmus", "IPv4"],
       ["service-one-remote-isthmus-6", "IPv6"],
     ]);
-    expect(desiredSlices(mirror, { addresses: ["fd00::2"] })).toHaveLength(1);
+    expect(desiredSlices(mirror, { addresses: ready("fd00::2") })).toHaveLength(1);
   });
 
   test("leaves a port out that has no egress port, rather than guess one", () => {

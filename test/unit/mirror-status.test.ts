@@ -26,6 +26,7 @@ const skipped: LinkServiceStatus = { ...failed, name: "loop", reason: "MirrorOfM
 function report(changes: Partial<LinkReport> = {}): LinkReport {
   return {
     connection: { status: "True", reason: "Connected", message: "connected" },
+    others: [],
     listed: true,
     pending: 0,
     services: [],
