@@ -93,6 +93,8 @@ export const FEDERATED_BY_LABEL = "isthmus.dev/federated-by";
 export const MEMBER_PORTS_PREFIX = "egress-ports.isthmus.dev/";
 /** On a namespace that the controller made: the namespace of the Isthmus that made it. */
 export const CREATED_BY_LABEL = "isthmus.dev/created-by";
+/** On the slices of a mirror whose service has no ready endpoint in the target: `none`. */
+export const REMOTE_ENDPOINTS_ANNOTATION = "isthmus.dev/remote-endpoints";
 /** On an exported Service: names of the clusters that may call it, joined by commas. Absent: every source with access. */
 export const ALLOWED_CLUSTERS_ANNOTATION = "isthmus.dev/allowed-clusters";
 /** On the ServiceAccount of a remote access: the source cluster that may use it. */

@@ -2,7 +2,9 @@ import {
   EGRESS_PORTS_ANNOTATION,
   LINK_LABEL,
   type Link,
+  type LinkServiceStatus,
   linkLabelValue,
+  MEMBER_PORTS_PREFIX,
   parseEgressPorts,
 } from "../../contract/index.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -11,18 +13,20 @@ import type { Log } from "../kube/log.ts";
 import { keyOf } from "../kube/objects.ts";
 import { type Reconcile, WorkQueue } from "../kube/queue.ts";
 import { Backends } from "./backends.ts";
-import { Claims } from "./claims.ts";
+import { Claims, type Member } from "./claims.ts";
 import type { MirrorPolicy } from "./desired.ts";
 import { LinkEvents } from "./events.ts";
+import { memberLabels } from "./federated.ts";
 import { ReadinessGates } from "./gates.ts";
 import type { MirrorMetrics } from "./metrics.ts";
 import { MirrorObjects } from "./mirror-objects.ts";
 import { EgressPorts, type PortRange } from "./ports.ts";
+import { FederatedReconciler, memberPortsOwner } from "./reconcile-federated.ts";
 import { LinkReconciler } from "./reconcile-link.ts";
 import { MirrorReconciler } from "./reconcile-mirror.ts";
 import { LinkReporter } from "./reporter.ts";
 import { BY_TARGET, type SourceCluster } from "./source.ts";
-import { type Connect, Target } from "./target.ts";
+import { type Connect, Target } from "./target/target.ts";
 import { Triggers } from "./triggers.ts";
 import { SourceWriter } from "./writer.ts";
 
@@ -67,8 +71,6 @@ export class MirrorController {
   readonly #gatesQueue: WorkQueue;
   /** When a change was seen that a mirror does not show yet. */
   readonly #changes = new Map<string, { cluster: string; at: number }>();
-  /** Targets whose first complete list was dealt with. */
-  readonly #listed = new WeakSet<Target>();
 
   constructor(options: MirrorControllerOptions) {
     const { client, source, policy, clock, random, metrics, log } = options;
@@ -76,7 +78,7 @@ export class MirrorController {
     this.#ports = new EgressPorts(options.egressPorts);
     const targets = this.#targets;
     const ports = this.#ports;
-    const claims = new Claims(source, targets);
+    const claims = new Claims(source, targets, policy);
     const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural));
     const backends = new Backends({
       source,
@@ -92,14 +94,14 @@ export class MirrorController {
     this.#reporter = new LinkReporter({ source, targets, writer, events: this.#events, clock, log, onNews });
 
     const objects = new MirrorObjects(source, claims, writer);
+    const report = ({ link, target }: Member, outcome: LinkServiceStatus) =>
+      this.#reporter.service(link, target, outcome);
+    const common = { clock, random, log };
+    const parts = { source, claims, backends, ports, policy, objects, report };
     const mirrors = new MirrorReconciler({
-      source,
-      claims,
-      backends,
-      ports,
-      policy,
-      objects,
-      report: ({ link, target }, outcome) => this.#reporter.service(link, target, outcome),
+      ...parts,
+      federated: new FederatedReconciler({ ...parts, log }),
+      onPod: (mirror) => this.#triggers.podChanged(mirror),
     });
     const links = new LinkReconciler({
       source,
@@ -111,7 +113,6 @@ export class MirrorController {
       isBusy: (link) => mirrors.isBusy(link),
     });
 
-    const common = { clock, random, log };
     const queue = (name: string, workers: number, reconcile: Reconcile) =>
       new WorkQueue({ ...common, name, workers, reconcile, metrics: metrics.queue(name) });
     this.#mirrors = new WorkQueue({
@@ -119,8 +120,10 @@ export class MirrorController {
       name: "mirrors",
       workers: options.workers,
       group: (key) => {
-        const link = claims.of(key)[0]?.link.metadata;
-        return source.services.get(key)?.metadata.labels?.[LINK_LABEL] ?? (link ? linkLabelValue(link) : "");
+        const known = source.services.get(key)?.metadata.labels?.[LINK_LABEL];
+        if (known !== undefined) return known;
+        const [claim] = claims.of(key);
+        return claim === undefined || claim.kind === "federated" ? "" : linkLabelValue(claim.link.metadata);
       },
       reconcile: async (key, signal) => {
         const result = await mirrors.reconcile(key, signal);
@@ -191,33 +194,38 @@ export class MirrorController {
       .map((mirror) => ({ mirror, age: age(mirror.metadata.creationTimestamp, keyOf(mirror)) }))
       .sort((a, b) => (a.age < b.age ? -1 : 1));
     for (const { mirror } of mirrors) {
-      const ports = parseEgressPorts(mirror.metadata.annotations?.[EGRESS_PORTS_ANNOTATION]);
-      this.#ports.claim(keyOf(mirror), ports);
+      const { annotations = {} } = mirror.metadata;
+      const key = keyOf(mirror);
+      this.#ports.claim(key, parseEgressPorts(annotations[EGRESS_PORTS_ANNOTATION]));
+      for (const label of memberLabels(mirror)) {
+        const ports = parseEgressPorts(annotations[`${MEMBER_PORTS_PREFIX}${label}`]);
+        this.#ports.claim(memberPortsOwner(key, label), ports);
+      }
     }
   }
 
   #newTarget(link: Link): Target {
     const { connect, clock, random, log } = this.#options;
-    const target = new Target(link, {
+    const target: Target = new Target(link, {
       connect,
       clock,
       random,
       log,
       onState: () => this.#targetChanged(target),
+      onListed: () => this.#targetListed(target),
     });
     this.#triggers.listenTo(target);
     return target;
   }
 
   #targetChanged(target: Target): void {
-    const { source } = this.#options;
-    const link = source.links.get(keyOf({ metadata: target.link }));
-    if (link === undefined) return;
-    this.#reporter.connection(link, target);
-    if (!target.listed || this.#listed.has(target)) return;
-    this.#listed.add(target);
-    // Now it is known which mirrors nobody wants, whoever of several Links to this target made them.
-    for (const each of source.links.by(BY_TARGET, target.cluster)) {
+    const link = this.#options.source.links.get(keyOf({ metadata: target.link }));
+    if (link !== undefined) this.#reporter.connection(link, target);
+  }
+
+  /** Now it is known which mirrors nobody wants, whoever of several Links to this target made them. */
+  #targetListed(target: Target): void {
+    for (const each of this.#options.source.links.by(BY_TARGET, target.cluster)) {
       this.#triggers.addMirrorsOf(each, this.#targets.get(keyOf(each)));
     }
   }

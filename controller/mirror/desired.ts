@@ -1,7 +1,13 @@
 import {
   CLUSTER_NAME_LABEL,
   EGRESS_PORTS_ANNOTATION,
+  EXPORTED_LABEL,
+  FEDERATED_BY_LABEL,
   formatEgressPorts,
+  GATEWAY_ANNOTATION,
+  GATEWAY_NAME_ANNOTATION,
+  GATEWAY_NAMESPACE_ANNOTATION,
+  type GatewayReference,
   LINK_LABEL,
   type Link,
   linkLabelValue,
@@ -9,13 +15,17 @@ import {
   MANAGER,
   MIRRORED_LABEL,
   mirrorName,
+  REMOTE_DISCOVERY_LABEL,
   REMOTE_FQ_NAME_ANNOTATION,
   REMOTE_RESOURCE_VERSION_ANNOTATION,
   REMOTE_SERVICE_ANNOTATION,
+  REMOTE_SERVICE_LABEL,
   SERVICE_REASON,
 } from "../../contract/index.ts";
 import type { Service, ServicePort } from "../kube/objects.ts";
-import { copiedAnnotations, copiedLabels } from "./metadata.ts";
+import { copiedAnnotations, copiedLabels, type Exclusions, matchesKey } from "./metadata.ts";
+import { MODE, type Mode } from "./selector.ts";
+import type { ExportedService } from "./target/trim.ts";
 
 /** Who carries the calls of this cluster to others: our own egress, or Linkerd's proxies straight to the gateway. */
 export const DATA_PLANES = ["standalone", "linkerd"] as const;
@@ -33,6 +43,10 @@ export interface Refusal {
 /** What decides about mirrors besides Links and Services. */
 export interface MirrorPolicy {
   dataPlane: DataPlane;
+  /** The namespace of this Isthmus. */
+  namespace: string;
+  /** What federated services do not get of this cluster's own members. */
+  localExclusions: Exclusions;
   /** Where no mirror is made, since a target must not be able to put a Service there. */
   protectedNamespaces: ReadonlySet<string>;
 }
@@ -50,11 +64,25 @@ const MAX_PORTS = 100;
 /** Labels and annotations taken from a target together, in bytes: a quarter of what an API server lets an object have. */
 const MAX_METADATA_BYTES = 65_536;
 
+/** Where an exported service is, and what its mirror is not to get. */
+export interface Origin {
+  /** For people. */
+  cluster: string;
+  exclusions: Exclusions;
+}
+
+/** How a service is to be mirrored: as itself, or as a member of the federated service of its name. */
+export type Purpose = Mode | "federated";
+
 /** Whether an exported service can have a mirror, and with which ports. */
-export function examine(remote: Service, link: Link, policy: MirrorPolicy): Mirrorable | Refusal {
+export function examine(
+  remote: ExportedService,
+  { cluster, exclusions }: Origin,
+  purpose: Purpose,
+  policy: MirrorPolicy,
+): Mirrorable | Refusal {
   const { namespace = "", labels = {} } = remote.metadata;
-  const cluster = link.spec.targetClusterName;
-  if (labels[MIRRORED_LABEL] !== undefined || labels[LINK_LABEL] !== undefined) {
+  if ([MIRRORED_LABEL, LINK_LABEL, FEDERATED_BY_LABEL].some((label) => labels[label] !== undefined)) {
     return {
       reason: SERVICE_REASON.mirrorOfMirror,
       message: `it is itself a mirror in cluster ${cluster}; export the original to this cluster instead`,
@@ -66,18 +94,25 @@ export function examine(remote: Service, link: Link, policy: MirrorPolicy): Mirr
       message: `no mirror is made in namespace ${namespace} unless the controller runs with --allow-namespaces ${namespace}`,
     };
   }
+  if (purpose === MODE.remoteDiscovery && policy.dataPlane === "standalone") {
+    return {
+      reason: SERVICE_REASON.unsupportedMode,
+      message: `it is exported to be called pod to pod (remote-discovery), which only Linkerd's data plane does; label it ${EXPORTED_LABEL}=true to have calls go through the gateway`,
+    };
+  }
   if (remote.spec?.type === "ExternalName") {
     return invalid(
       "it is of type ExternalName, which no gateway can route to; export a Service with a selector",
     );
   }
-  if (remote.spec?.clusterIP === "None" && policy.dataPlane === "standalone") {
-    return invalid(
-      "it is headless (clusterIP: None), and the gateway routes to cluster IPs; export one that has one",
-    );
+  if (remote.spec?.clusterIP === "None" && purpose === "federated") {
+    return invalid("it is headless (clusterIP: None), and cannot be a member; give it a cluster IP");
   }
-  const all = remote.spec?.ports ?? [];
-  const ports = all.filter((port) => (port.protocol ?? "TCP") === "TCP");
+  return examinePorts(remote.spec?.ports ?? []) ?? examineMetadata(remote, exclusions) ?? mirrorable(remote);
+}
+
+function examinePorts(all: readonly ServicePort[]): Refusal | undefined {
+  const ports = all.filter(isTcp);
   if (ports.length === 0) {
     const others = all.length === 0 ? "no port" : `only ${describePorts(all)}`;
     return invalid(`it has ${others}, and only TCP crosses; give it a TCP port`);
@@ -85,59 +120,102 @@ export function examine(remote: Service, link: Link, policy: MirrorPolicy): Mirr
   if (ports.length > MAX_PORTS) {
     return invalid(`it has ${ports.length} TCP ports, more than the ${MAX_PORTS} of an EndpointSlice`);
   }
-  const bytes = metadataBytes(remote, link);
-  if (bytes > MAX_METADATA_BYTES) {
-    return invalid(
-      `its labels and annotations are ${bytes} bytes, more than ${MAX_METADATA_BYTES}; ` +
-        "leave the large ones out by the Link's excludedAnnotations",
-    );
-  }
-  const skipped = all.filter((port) => (port.protocol ?? "TCP") !== "TCP");
+  return undefined;
+}
+
+function examineMetadata(remote: ExportedService, exclusions: Exclusions): Refusal | undefined {
+  const bytes = metadataBytes(remote, exclusions);
+  if (bytes <= MAX_METADATA_BYTES) return undefined;
+  return invalid(
+    `its labels and annotations are ${bytes} bytes, more than ${MAX_METADATA_BYTES}; ` +
+      "leave the large ones out by the Link's excludedAnnotations",
+  );
+}
+
+function mirrorable(remote: Service): Mirrorable {
+  const all = remote.spec?.ports ?? [];
+  const ports = all.filter(isTcp);
+  const skipped = all.filter((port) => !isTcp(port));
   return skipped.length === 0 ? { ports } : { ports, note: `not mirrored: ${describePorts(skipped)}` };
+}
+
+function isTcp({ protocol = "TCP" }: ServicePort): boolean {
+  return protocol === "TCP";
+}
+
+/** The gateway that a service chooses by the two older annotations; a name alone does not say where it is. */
+export function chosenGateway({ metadata: { annotations = {} } }: Service): GatewayReference | undefined {
+  const [name, namespace] = [annotations[GATEWAY_NAME_ANNOTATION], annotations[GATEWAY_NAMESPACE_ANNOTATION]];
+  if (name === undefined || name === "") return undefined;
+  return { namespace: namespace ?? "", name };
 }
 
 export function isRefusal(result: object): result is Refusal {
   return "reason" in result;
 }
 
-/**
- * The mirror of an exported service: what is to be written when there is none.
- *
- * @param ports what `examine` found
- * @param egressPorts the egress port of each service port; absent where calls do not go through an egress
- */
-export function desiredService(
-  remote: Service,
-  link: Link,
-  ports: readonly ServicePort[],
-  egressPorts?: ReadonlyMap<number, number>,
-): Service {
-  const { namespace = "", name, resourceVersion = "" } = remote.metadata;
+/** What a mirror is made from besides its service and Link. */
+export interface MirrorShape {
+  ports: readonly ServicePort[];
+  mode: Mode;
+  /** Its pods are mirrored one by one, and it leads to their mirrors. */
+  headless?: boolean;
+  /** The egress port of each service port; absent where calls do not go through an egress of its own. */
+  egressPorts?: ReadonlyMap<number, number>;
+  gateway?: GatewayReference;
+}
+
+/** The mirror of an exported service: what is to be written when there is none. */
+export function desiredService(remote: Service, link: Link, shape: MirrorShape): Service {
+  const { namespace = "", name } = remote.metadata;
   const { targetClusterName, targetClusterDomain = "cluster.local" } = link.spec;
+  const direct = shape.mode === MODE.remoteDiscovery;
   return {
     apiVersion: "v1",
     kind: "Service",
     metadata: {
       namespace,
       name: mirrorName(name, targetClusterName),
-      labels: { ...copiedLabels(remote.metadata.labels, link.spec), ...linkLabels(link) },
+      labels: {
+        ...copiedLabels(remote.metadata.labels, link.spec),
+        ...linkLabels(link),
+        ...(direct && { [REMOTE_DISCOVERY_LABEL]: targetClusterName, [REMOTE_SERVICE_LABEL]: name }),
+      },
       annotations: {
         ...copiedAnnotations(remote.metadata.annotations, link.spec),
-        [REMOTE_FQ_NAME_ANNOTATION]: `${name}.${namespace}.svc.${targetClusterDomain}`,
-        [REMOTE_RESOURCE_VERSION_ANNOTATION]: resourceVersion,
-        [REMOTE_SERVICE_ANNOTATION]: `${namespace}/${name}`,
-        ...(egressPorts === undefined ? {} : { [EGRESS_PORTS_ANNOTATION]: formatEgressPorts(egressPorts) }),
+        ...originAnnotations(remote, `${name}.${namespace}.svc.${targetClusterDomain}`),
+        ...egressPortsAnnotation(shape.egressPorts),
+        ...(shape.gateway && { [GATEWAY_ANNOTATION]: `${shape.gateway.namespace}/${shape.gateway.name}` }),
       },
     },
-    spec: { type: "ClusterIP", ports: ports.map(mirroredPort) },
+    spec: {
+      type: "ClusterIP",
+      ...(shape.headless && { clusterIP: "None" }),
+      ports: shape.ports.map(mirroredPort),
+    },
   };
 }
 
+/** Where a mirror comes from. */
+export function originAnnotations(remote: Service, fqName: string): Record<string, string> {
+  const { namespace, name, resourceVersion = "" } = remote.metadata;
+  return {
+    [REMOTE_FQ_NAME_ANNOTATION]: fqName,
+    [REMOTE_RESOURCE_VERSION_ANNOTATION]: resourceVersion,
+    [REMOTE_SERVICE_ANNOTATION]: `${namespace}/${name}`,
+  };
+}
+
+export function egressPortsAnnotation(ports?: ReadonlyMap<number, number>): Record<string, string> {
+  if (ports === undefined || ports.size === 0) return {};
+  return { [EGRESS_PORTS_ANNOTATION]: formatEgressPorts(ports) };
+}
+
 /**
- * A mirror whose service cannot be known now, as it must be: as it is, on the egress ports that are remembered for it, and
- * with a spec that leads nowhere else.
+ * A mirror whose service cannot be known now, as it must be: as it is, on the egress ports that are remembered for it,
+ * with a spec that leads nowhere else, and in the name of the Link that it is kept for.
  */
-export function keptService(actual: Service, egressPorts: ReadonlyMap<number, number>): Service {
+export function keptService(actual: Service, link: Link, egressPorts: ReadonlyMap<number, number>): Service {
   const { namespace, name, labels = {}, annotations = {} } = actual.metadata;
   return {
     apiVersion: "v1",
@@ -145,13 +223,14 @@ export function keptService(actual: Service, egressPorts: ReadonlyMap<number, nu
     metadata: {
       ...(namespace === undefined ? {} : { namespace }),
       name,
-      labels,
-      annotations: {
-        ...annotations,
-        ...(egressPorts.size === 0 ? {} : { [EGRESS_PORTS_ANNOTATION]: formatEgressPorts(egressPorts) }),
-      },
+      labels: { ...labels, ...linkLabels(link) },
+      annotations: { ...annotations, ...egressPortsAnnotation(egressPorts) },
     },
-    spec: { type: "ClusterIP", ports: (actual.spec?.ports ?? []).map(mirroredPort) },
+    spec: {
+      type: "ClusterIP",
+      ...(actual.spec?.clusterIP === "None" && { clusterIP: "None" }),
+      ports: (actual.spec?.ports ?? []).map(mirroredPort),
+    },
   };
 }
 
@@ -165,7 +244,7 @@ export function linkLabels(link: Link): Record<string, string> {
   };
 }
 
-function mirroredPort(port: ServicePort): ServicePort {
+export function mirroredPort(port: ServicePort): ServicePort {
   const { name, targetPort, appProtocol } = port;
   return {
     ...(name === undefined ? {} : { name }),
@@ -185,10 +264,15 @@ function describePorts(ports: readonly ServicePort[]): string {
   return [...shown, ...(ports.length > 5 ? [`${ports.length - 5} more`] : [])].join(", ");
 }
 
-function metadataBytes(remote: Service, link: Link): number {
+function metadataBytes(remote: ExportedService, exclusions: Exclusions): number {
   const copied = [
-    ...Object.entries(copiedLabels(remote.metadata.labels, link.spec)),
-    ...Object.entries(copiedAnnotations(remote.metadata.annotations, link.spec)),
+    ...Object.entries(copiedLabels(remote.metadata.labels, exclusions)),
+    ...Object.entries(copiedAnnotations(remote.metadata.annotations, exclusions)),
   ];
-  return copied.reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value), 0);
+  const sizes = copied.map(([key, value]) => Buffer.byteLength(key) + Buffer.byteLength(value));
+  // Those that are not even remembered count, unless they would not be copied anyway.
+  const left = Object.entries(remote.tooLarge ?? {}).filter(
+    ([key]) => !matchesKey(key, exclusions.excludedAnnotations ?? []),
+  );
+  return [...sizes, ...left.map(([, bytes]) => bytes)].reduce((sum, bytes) => sum + bytes, 0);
 }

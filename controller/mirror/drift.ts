@@ -8,7 +8,7 @@ import { mergedAnnotations, mergedLabels, sameMetadata } from "./metadata.ts";
 export function correctedService(actual: Service, desired: Service): Service | undefined {
   const metadata = correctedMetadata(actual, desired);
   const spec = actual.spec ?? {};
-  const wrongSpec = !isPlainClusterIP(spec) || !samePorts(spec.ports ?? [], desired.spec?.ports ?? []);
+  const wrongSpec = !isPlain(spec) || !samePorts(spec.ports ?? [], desired.spec?.ports ?? []);
   if (metadata === undefined && !wrongSpec) return undefined;
   return {
     ...actual,
@@ -17,9 +17,9 @@ export function correctedService(actual: Service, desired: Service): Service | u
   };
 }
 
-/** Whether a mirror was made into something that the API server does not let be made into a mirror again. */
-export function mustBeRemade(actual: Service): boolean {
-  return actual.spec?.clusterIP === "None";
+/** Whether a mirror is, or was made into, something that the API server does not let be made into what it should be. */
+export function mustBeRemade(actual: Service, desired: Service): boolean {
+  return (actual.spec?.clusterIP === "None") !== (desired.spec?.clusterIP === "None");
 }
 
 /** As `correctedService`. The type of a slice's addresses cannot change: `sliceName` gives each type a name of its own. */
@@ -59,10 +59,9 @@ function correctedMetadata(actual: KubeObject, desired: KubeObject): KubeObject[
  * Whether nothing of a Service's spec but its ports sets it apart from the plainest one. Only fields that change where
  * calls go are looked at: a field that a newer API server fills in by itself must not look like an edit.
  */
-function isPlainClusterIP(spec: ServiceSpec): boolean {
+function isPlain(spec: ServiceSpec): boolean {
   return (
     (spec.type ?? "ClusterIP") === "ClusterIP" &&
-    spec.clusterIP !== "None" &&
     Object.keys(spec.selector ?? {}).length === 0 &&
     (spec.externalIPs ?? []).length === 0 &&
     !spec.externalName &&
@@ -103,7 +102,10 @@ function samePorts(actual: readonly ServicePort[], desired: readonly ServicePort
 function sameEndpoints(actual: EndpointSlice, desired: EndpointSlice): boolean {
   const text = (slice: EndpointSlice) =>
     (slice.endpoints ?? [])
-      .map(({ addresses, conditions }) => `${conditions?.ready ?? true} ${addresses.join(" ")}`)
+      .map(
+        ({ addresses, conditions, hostname = "" }) =>
+          `${conditions?.ready ?? true} ${hostname} ${addresses.join(" ")}`,
+      )
       .sort()
       .join("\n");
   return text(actual) === text(desired);

@@ -8,7 +8,7 @@ import {
 import { type EndpointSlice, keyOf, type Pod } from "../kube/objects.ts";
 import { PODS } from "../kube/resource.ts";
 import type { Backends } from "./backends.ts";
-import { linkLabelOf } from "./ownership.ts";
+import { linkLabelOf, mirrorsOfSlice } from "./ownership.ts";
 import { hasCondition, isServing, podAddresses } from "./slices.ts";
 import type { SourceCluster } from "./source.ts";
 import type { SourceWriter } from "./writer.ts";
@@ -61,7 +61,8 @@ export class ReadinessGates {
     // Those that Kubernetes made for a mirror with a selector carry our labels too, and never name an egress pod.
     const slices = this.#source.slices
       .list()
-      .filter(({ metadata }) => metadata.labels?.[SLICE_MANAGED_BY_LABEL] === SLICE_MANAGER);
+      .filter(({ metadata }) => metadata.labels?.[SLICE_MANAGED_BY_LABEL] === SLICE_MANAGER)
+      .filter((slice) => !this.#leadsToPods(slice));
     const wanted = this.#wanted();
     for (const pod of this.#source.pods.list().filter(isGated)) {
       if (!isNamedByAll(pod, slices, wanted)) continue;
@@ -76,6 +77,11 @@ export class ReadinessGates {
       const body = { status: { conditions: [condition] } };
       await this.#writer.patch(shelf, keyOf(pod), body, { signal, subresource: "status", type: "strategic" });
     }
+  }
+
+  /** The mirror of a headless service leads to the mirrors of its pods, and only these to an egress. */
+  #leadsToPods(slice: EndpointSlice): boolean {
+    return mirrorsOfSlice(slice).some((key) => this.#source.services.get(key)?.spec?.clusterIP === "None");
   }
 
   /** The addresses that the slices of each Link are to name. */

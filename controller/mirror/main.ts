@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { DEFAULT_NAMESPACE, EGRESS_PORTS, MIRROR } from "../../contract/index.ts";
+import { DEFAULT_NAMESPACE, EGRESS_PORTS, type LabelSelector, MIRROR } from "../../contract/index.ts";
 import { AdminServer } from "../kube/admin.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { type Clock, systemClock } from "../kube/clock.ts";
@@ -8,10 +8,12 @@ import { LeaderElection } from "../kube/lease.ts";
 import type { Log } from "../kube/log.ts";
 import { MirrorController } from "./controller.ts";
 import type { DataPlane } from "./desired.ts";
+import type { Exclusions } from "./metadata.ts";
 import { MirrorMetrics } from "./metrics.ts";
 import type { PortRange } from "./ports.ts";
+import { DEFAULT_FEDERATED_SELECTOR } from "./selector.ts";
 import { SourceCluster } from "./source.ts";
-import { type Connect, connectToTarget } from "./target.ts";
+import { type Connect, connectToTarget } from "./target/target.ts";
 
 export interface MirrorOptions {
   /** The source's API server. */
@@ -22,6 +24,10 @@ export interface MirrorOptions {
   adminAddress?: string | undefined;
   /** @default "standalone" */
   dataPlane?: DataPlane | undefined;
+  /** Which Services of this cluster are members of the federated service of their name; an empty selector: none. @default federated=member */
+  federatedSelector?: LabelSelector | undefined;
+  /** What federated services do not get of this cluster's own members. @default what no mirror gets */
+  localExclusions?: Exclusions | undefined;
   /** Mirrors reconciled at a time. @default 32: how many writes at a time are good for the server, its throttle finds out */
   workers?: number | undefined;
   /** Protected namespaces in which targets may have mirrors all the same. @default none */
@@ -48,7 +54,16 @@ const PROTECTED_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease"];
  */
 export async function runMirror(options: MirrorOptions, signal: AbortSignal): Promise<void> {
   const { client, namespace = DEFAULT_NAMESPACE, clock = systemClock, random = Math.random, log } = options;
-  const source = new SourceCluster({ client, namespace, clock, random, log });
+  const dataPlane = options.dataPlane ?? "standalone";
+  const source = new SourceCluster({
+    client,
+    namespace,
+    federatedSelector: options.federatedSelector ?? DEFAULT_FEDERATED_SELECTOR,
+    localEndpoints: dataPlane === "standalone",
+    clock,
+    random,
+    log,
+  });
   const metrics = new MirrorMetrics();
   const initialized = new Initialized();
   const listed = initialized.handle("the source's objects");
@@ -80,7 +95,9 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
       connect: options.connect ?? connectToTarget,
       source,
       policy: {
-        dataPlane: options.dataPlane ?? "standalone",
+        dataPlane,
+        namespace,
+        localExclusions: options.localExclusions ?? {},
         protectedNamespaces: protectedNamespaces(namespace, options.allowNamespaces ?? []),
       },
       egressPorts: options.egressPorts ?? EGRESS_PORTS,

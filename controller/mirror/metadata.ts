@@ -63,14 +63,22 @@ export function matchesKey(key: string, patterns: readonly string[]): boolean {
   );
 }
 
+/** Whether an annotation of an exported service is one that mirrors get, unless their Link excludes it. */
+export function isCopiedAnnotation(key: string): boolean {
+  return key === OPAQUE_PORTS_ANNOTATION || !matchesKey(key, [...RESERVED, ...FOREIGN_ANNOTATIONS]);
+}
+
+/** What a Link, or whoever has a say over a member in this cluster, excludes besides. */
+export type Exclusions = Pick<LinkSpec, "excludedLabels" | "excludedAnnotations">;
+
 /** The labels of an exported service that its mirror gets too. */
-export function copiedLabels(remote: Metadata | undefined, spec: LinkSpec): Record<string, string> {
+export function copiedLabels(remote: Metadata | undefined, spec: Exclusions): Record<string, string> {
   const excluded = [...RESERVED, MANAGED_BY_LABEL, ...FOREIGN_LABELS, ...(spec.excludedLabels ?? [])];
   return without(remote, (key) => matchesKey(key, excluded));
 }
 
 /** The annotations of an exported service that its mirror gets too; `config.linkerd.io/opaque-ports` always. */
-export function copiedAnnotations(remote: Metadata | undefined, spec: LinkSpec): Record<string, string> {
+export function copiedAnnotations(remote: Metadata | undefined, spec: Exclusions): Record<string, string> {
   const excluded = [...RESERVED, ...FOREIGN_ANNOTATIONS, ...(spec.excludedAnnotations ?? [])];
   return without(remote, (key) => key !== OPAQUE_PORTS_ANNOTATION && matchesKey(key, excluded));
 }

@@ -3,7 +3,7 @@ import { LINK_REASON, type LinkServiceStatus } from "../../contract/index.ts";
 import type { WorkQueueMetrics } from "../kube/queue.ts";
 import type { EgressPorts } from "./ports.ts";
 import { isFailure } from "./status.ts";
-import type { Target } from "./target.ts";
+import type { Target } from "./target/target.ts";
 import type { Verb } from "./writer.ts";
 
 /** What the gauges are read from when somebody asks. */

@@ -1,13 +1,22 @@
-import { type Link, SERVICE_REASON } from "../../contract/index.ts";
+import { SERVICE_REASON } from "../../contract/index.ts";
 import { isAlreadyExists } from "../kube/errors.ts";
 import { type EndpointSlice, type KubeObject, keyOf, type ObjectRef, type Service } from "../kube/objects.ts";
 import { ENDPOINT_SLICES, SERVICES } from "../kube/resource.ts";
 import type { Claims } from "./claims.ts";
 import { isRefusal, type Refusal } from "./desired.ts";
 import { correctedService, correctedSlice, mustBeRemade } from "./drift.ts";
-import { type Backend, desiredSlices, sliceNames } from "./slices.ts";
+import { sliceNames } from "./slices.ts";
 import { BY_MIRROR, type SourceCluster } from "./source.ts";
 import type { Shelf, SourceWriter } from "./writer.ts";
+
+/** What is to be there under one name. */
+export interface Plan {
+  service: Service;
+  /** Its slices, which follow from the Service as it then is. */
+  slices: (service: Service, existing: readonly EndpointSlice[]) => EndpointSlice[];
+  /** Whether an object is one that may be made into what is planned. */
+  governs: (object: KubeObject) => boolean;
+}
 
 /**
  * The Service and the EndpointSlices of mirrors in the source: makes them so, if they are ours to make so. An object is
@@ -28,38 +37,18 @@ export class MirrorObjects {
     this.#writer = writer;
   }
 
-  /** Make a mirror's Service as desired. A refusal where another object has its name. */
-  async ensureService(desired: Service, link: Link, signal: AbortSignal): Promise<Service | Refusal> {
-    const actual = await this.#own(this.#services, desired, link, signal);
-    if (actual === undefined || isRefusal(actual))
-      return actual ?? this.#create(this.#services, desired, link, signal);
-    if (mustBeRemade(actual)) {
-      await this.#writer.remove(this.#services, actual, { signal });
-      return await this.#create(this.#services, desired, link, signal);
+  /** Make it so. A refusal where another object has the name of the Service or of a slice. */
+  async ensure(plan: Plan, signal: AbortSignal): Promise<Refusal | undefined> {
+    const service = await this.#ensureService(plan, signal);
+    if (isRefusal(service)) return service;
+    const existing = this.#slicesOf(service.metadata);
+    const desired = plan.slices(service, existing);
+    const names = new Set(desired.map(({ metadata }) => metadata.name));
+    for (const slice of existing) {
+      if (!names.has(slice.metadata.name) && plan.governs(slice)) await this.#removeSlice(slice, signal);
     }
-    const corrected = correctedService(actual, desired);
-    return corrected === undefined
-      ? actual
-      : await this.#writer.replace(this.#services, corrected, { signal });
-  }
-
-  /** Make a mirror's slices as its backend wants them; those that it does not want go. */
-  async ensureSlices(
-    mirror: Service,
-    backend: Backend,
-    link: Link,
-    signal: AbortSignal,
-  ): Promise<Refusal | undefined> {
-    const desired = new Map(desiredSlices(mirror, backend).map((slice) => [slice.metadata.name, slice]));
-    await this.#removeStrays(mirror.metadata, (owner) => this.#governs(link, owner), signal);
-    for (const name of sliceNames(mirror.metadata.name)) {
-      const slice = desired.get(name);
-      if (slice === undefined) {
-        const own = (owner: Link) => this.#governs(link, owner);
-        await this.#removeSlice({ namespace: mirror.metadata.namespace, name }, own, signal);
-        continue;
-      }
-      const result = await this.#ensureSlice(slice, link, signal);
+    for (const slice of desired) {
+      const result = await this.#ensureSlice(slice, plan, signal);
       if (isRefusal(result)) return result;
     }
     return undefined;
@@ -70,22 +59,37 @@ export class MirrorObjects {
     if (actual !== undefined && actual.metadata.deletionTimestamp === undefined) {
       await this.#writer.remove(this.#services, actual, { signal });
     }
-    const unwanted = (owner: Link) => this.#claims.mayDelete(owner);
-    await this.#removeStrays(ref, unwanted, signal);
-    for (const name of sliceNames(ref.name)) await this.#removeSlice({ ...ref, name }, unwanted, signal);
+    for (const slice of this.#slicesOf(ref)) {
+      if (this.#claims.mayRemove(slice)) await this.#removeSlice(slice, signal);
+    }
+  }
+
+  async #ensureService(plan: Plan, signal: AbortSignal): Promise<Service | Refusal> {
+    const desired = plan.service;
+    const actual = await this.#own(this.#services, desired, plan, signal);
+    if (actual === undefined || isRefusal(actual))
+      return actual ?? this.#create(this.#services, desired, plan, signal);
+    if (mustBeRemade(actual, desired)) {
+      await this.#writer.remove(this.#services, actual, { signal });
+      return await this.#create(this.#services, desired, plan, signal);
+    }
+    const corrected = correctedService(actual, desired);
+    return corrected === undefined
+      ? actual
+      : await this.#writer.replace(this.#services, corrected, { signal });
   }
 
   async #ensureSlice(
     desired: EndpointSlice,
-    link: Link,
+    plan: Plan,
     signal: AbortSignal,
   ): Promise<EndpointSlice | Refusal> {
-    const actual = await this.#own(this.#slices, desired, link, signal);
+    const actual = await this.#own(this.#slices, desired, plan, signal);
     if (actual === undefined || isRefusal(actual))
-      return actual ?? this.#create(this.#slices, desired, link, signal);
+      return actual ?? this.#create(this.#slices, desired, plan, signal);
     if (actual.addressType !== desired.addressType) {
       await this.#writer.remove(this.#slices, actual, { signal });
-      return await this.#create(this.#slices, desired, link, signal);
+      return await this.#create(this.#slices, desired, plan, signal);
     }
     const corrected = correctedSlice(actual, desired);
     if (corrected === undefined) return actual;
@@ -94,49 +98,40 @@ export class MirrorObjects {
   }
 
   /**
-   * Slices of a mirror by other names: Kubernetes makes one, with the mirror's labels, for a mirror that was given a
-   * selector, and leaves it, with its dead addresses, when the selector is taken away again.
+   * All slices that are a mirror's by their label, their owner or their name. Kubernetes makes another, with the mirror's
+   * labels, for a mirror that was given a selector, and leaves it, with its dead addresses, when the selector is taken away.
    */
-  async #removeStrays(mirror: ObjectRef, may: (owner: Link) => boolean, signal: AbortSignal): Promise<void> {
-    const names = sliceNames(mirror.name);
-    const key = `${mirror.namespace}/${mirror.name}`;
-    for (const { metadata } of this.#slices.store.by(BY_MIRROR, key)) {
-      if (!names.includes(metadata.name)) await this.#removeSlice(metadata, may, signal);
+  #slicesOf({ namespace, name }: ObjectRef): EndpointSlice[] {
+    const { store } = this.#slices;
+    const slices = new Map(
+      store.by(BY_MIRROR, `${namespace}/${name}`).map((slice) => [slice.metadata.name, slice]),
+    );
+    for (const each of sliceNames(name)) {
+      const slice = store.get(`${namespace}/${each}`);
+      if (slice !== undefined) slices.set(each, slice);
     }
+    return [...slices.values()];
   }
 
-  async #removeSlice(ref: ObjectRef, may: (owner: Link) => boolean, signal: AbortSignal): Promise<void> {
-    const slice = this.#slices.store.get(`${ref.namespace}/${ref.name}`);
-    const owner = slice === undefined ? undefined : this.#claims.ownerOf(slice);
-    if (slice === undefined || owner === undefined || !may(owner)) return;
+  async #removeSlice(slice: EndpointSlice, signal: AbortSignal): Promise<void> {
     await this.#writer.remove(this.#slices, slice, { signal, urgent: (slice.endpoints ?? []).length > 0 });
   }
 
   /**
-   * The object that has the name of `desired`, if it is this link's; `undefined` if there is none. What a younger Link
-   * has made under that name goes first, if its target is known not to need it: `claims` decided whose the name is.
+   * The object that has the name of `desired`, if the plan governs it; `undefined` if there is none. What was made under
+   * that name for another goes first, if it is known not to be needed: `claims` decided whose the name is.
    */
   async #own<T extends KubeObject>(
     shelf: Shelf<T>,
     desired: T,
-    link: Link,
+    plan: Plan,
     signal: AbortSignal,
   ): Promise<T | Refusal | undefined> {
     const actual = shelf.store.get(keyOf(desired)) ?? (await this.#recheck(shelf, desired, signal));
-    if (actual === undefined) return undefined;
-    const owner = this.#claims.ownerOf(actual);
-    if (owner === undefined) return this.#taken(shelf, actual);
-    if (this.#governs(link, owner)) return actual;
-    if (!this.#claims.mayDelete(owner)) return this.#taken(shelf, actual);
+    if (actual === undefined || plan.governs(actual)) return actual;
+    if (!this.#claims.mayRemove(actual)) return this.#taken(shelf, actual);
     await this.#writer.remove(shelf, actual, { signal });
     return undefined;
-  }
-
-  /** Whether what was made for `owner` is `link`'s: its own, or that of another Link to its target, which it stands for. */
-  #governs(link: Link, owner: Link): boolean {
-    return (
-      keyOf(owner) === keyOf(link) || this.#claims.activeFor(owner)?.metadata.name === link.metadata.name
-    );
   }
 
   /** What was in the way before is asked for, since it is not watched. */
@@ -155,7 +150,7 @@ export class MirrorObjects {
   async #create<T extends KubeObject>(
     shelf: Shelf<T>,
     desired: T,
-    link: Link,
+    plan: Plan,
     signal: AbortSignal,
   ): Promise<T | Refusal> {
     try {
@@ -166,9 +161,7 @@ export class MirrorObjects {
       const actual = await this.#writer.read(shelf, { namespace, name }, signal);
       // Gone again, or ours and only new to the watch: what the queue tries next sees it as it is.
       if (actual === undefined) throw error;
-      const owner = this.#claims.ownerOf(actual);
-      if (owner === undefined || owner.metadata.name !== link.metadata.name)
-        return this.#taken(shelf, actual);
+      if (!plan.governs(actual) && !this.#claims.mayRemove(actual)) return this.#taken(shelf, actual);
       shelf.store.wrote(actual);
       throw error;
     }

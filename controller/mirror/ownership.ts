@@ -1,15 +1,17 @@
 import {
+  FEDERATED_BY_LABEL,
   LINK_LABEL,
   type Link,
   linkLabelValue,
   MANAGED_BY_LABEL,
   MANAGER,
+  MIRRORED_LABEL,
   SERVICE_NAME_LABEL,
 } from "../../contract/index.ts";
 import type { EndpointSlice, KubeObject } from "../kube/objects.ts";
 
-/** Selects all that any Link of any Isthmus in the cluster has made. */
-export const OURS_SELECTOR = `${MANAGED_BY_LABEL}=${MANAGER},${LINK_LABEL}`;
+/** Selects all mirrors that any Isthmus in the cluster has made, and their slices. */
+export const OURS_SELECTOR = `${MANAGED_BY_LABEL}=${MANAGER},${MIRRORED_LABEL}`;
 
 /** Whether an object was made for a Link: only such objects may be changed or deleted. */
 export function isMadeFor(object: KubeObject, link: Link): boolean {
@@ -20,6 +22,12 @@ export function isMadeFor(object: KubeObject, link: Link): boolean {
 export function linkLabelOf(object: KubeObject): string | undefined {
   const { labels } = object.metadata;
   return labels?.[MANAGED_BY_LABEL] === MANAGER ? labels[LINK_LABEL] : undefined;
+}
+
+/** The namespace of the Isthmus that a federated Service, or a slice of one, was made by; `undefined` for all others. */
+export function federatedBy(object: KubeObject): string | undefined {
+  const { labels } = object.metadata;
+  return labels?.[MANAGED_BY_LABEL] === MANAGER ? labels[FEDERATED_BY_LABEL] : undefined;
 }
 
 /**

@@ -12,7 +12,7 @@ import { LINKS } from "../kube/resource.ts";
 import type { Claims } from "./claims.ts";
 import { badCredentials, duplicateTarget, missingCredentials } from "./connection-state.ts";
 import type { SourceCluster } from "./source.ts";
-import type { Access, Target } from "./target.ts";
+import type { Access, Target } from "./target/target.ts";
 import type { SourceWriter } from "./writer.ts";
 
 export interface LinkReconcilerOptions {
@@ -101,7 +101,12 @@ export class LinkReconciler {
     const target = targets.get(key);
     this.#drop(key);
     if (!finalizers(link).includes(LINK_FINALIZER)) return;
-    const left = source.mirrorsOf(link.metadata).length + source.slicesOf(link.metadata).length;
+    const left = [
+      ...source.mirrorsOf(link.metadata),
+      ...source.slicesOf(link.metadata),
+      // Another Link to this target keeps its members.
+      ...(this.#options.claims.activeFor(link) ? [] : source.federatedWith(link.spec.targetClusterName)),
+    ].length;
     if (!this.#cleaning.has(key)) {
       this.#cleaning.add(key);
       onDeleting(link, target);

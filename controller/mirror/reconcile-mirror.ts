@@ -1,9 +1,15 @@
-import { type Link, type LinkServiceStatus, mirrorName, SERVICE_REASON } from "../../contract/index.ts";
-import { isForbidden, isInvalid, type KubeError } from "../kube/errors.ts";
-import { keyOf, refOf, type Service } from "../kube/objects.ts";
+import {
+  type Link,
+  type LinkServiceStatus,
+  mirrorName,
+  REMOTE_DISCOVERY_LABEL,
+  SERVICE_REASON,
+} from "../../contract/index.ts";
+import { isForbidden, isInvalid } from "../kube/errors.ts";
+import { type EndpointSlice, keyOf, refOf, type Service } from "../kube/objects.ts";
 import type { ReconcileResult } from "../kube/queue.ts";
 import type { Backends } from "./backends.ts";
-import type { Claim, Claims } from "./claims.ts";
+import type { Claim, Claims, Member, PodClaim, ServiceClaim } from "./claims.ts";
 import {
   desiredService,
   examine,
@@ -13,9 +19,15 @@ import {
   type MirrorPolicy,
   type Refusal,
 } from "./desired.ts";
-import type { MirrorObjects } from "./mirror-objects.ts";
+import { desiredPodService, headlessSlices, isMirroredByPod, type PodEndpoint } from "./headless.ts";
+import type { MirrorObjects, Plan } from "./mirror-objects.ts";
 import type { EgressPorts } from "./ports.ts";
+import type { FederatedReconciler } from "./reconcile-federated.ts";
+import { missingNamespace, nameTaken, podsNotMirrored, portsExhausted, refusedByServer } from "./refusals.ts";
+import { MODE } from "./selector.ts";
+import { type Backend, desiredSlices, isMarkedEmpty } from "./slices.ts";
 import type { SourceCluster } from "./source.ts";
+import { mirrorKey } from "./target/target.ts";
 
 /** How often an obstacle is looked at again that no watch tells us about. */
 const RECHECK_MS = 30_000;
@@ -27,18 +39,24 @@ export interface MirrorReconcilerOptions {
   ports: EgressPorts;
   policy: MirrorPolicy;
   objects: MirrorObjects;
+  federated: FederatedReconciler;
   /** What became of an exported service. */
-  report: (claim: Claim, outcome: LinkServiceStatus) => void;
+  report: (member: Member, outcome: LinkServiceStatus) => void;
+  /** A pod of a headless service got or lost its mirror: the mirror of the service, by its key, is to be looked at. */
+  onPod: (mirror: string) => void;
 }
 
 /**
- * One mirror, by its key (`namespace/name`): see what should be there, see what is there, write at most what differs. It
- * knows nothing of what happened, so nothing depends on the order in which things happen.
+ * One Service here that stands for others elsewhere, by its key (`namespace/name`): see what should be there, see what is
+ * there, write at most what differs. It knows nothing of what happened, so nothing depends on the order in which things
+ * happen.
  */
 export class MirrorReconciler {
   readonly #options: MirrorReconcilerOptions;
   /** Mirrors being made for each Link at the moment. */
   readonly #busy = new Map<string, number>();
+  /** Why pods have no mirror, by the key of the mirror that they would have. */
+  readonly #podProblems = new Map<string, Map<PodId, string>>();
 
   constructor(options: MirrorReconcilerOptions) {
     this.#options = options;
@@ -50,67 +68,93 @@ export class MirrorReconciler {
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
-    const [claim, ...losers] = this.#options.claims.of(key);
-    for (const loser of losers) this.#refuse(loser, nameTaken(key, claim!));
-    if (claim === undefined) {
-      await this.#withdraw(key, signal);
-      return undefined;
-    }
-    const examined = examine(claim.remote, claim.link, this.#options.policy);
-    if (isRefusal(examined)) {
-      await this.#withdraw(key, signal);
-      this.#refuse(claim, examined);
-      return undefined;
-    }
-    if (!this.#options.source.hasNamespace(claim.remote.metadata.namespace ?? "")) {
-      this.#refuse(claim, missingNamespace(claim.remote.metadata.namespace ?? ""));
-      return undefined;
-    }
-    const refusal = await this.#counted(claim.link, () => this.#mirror(key, claim, examined, signal));
-    if (refusal === undefined) return undefined;
-    this.#refuse(claim, refusal);
-    return { againMs: RECHECK_MS };
+    const { claims, federated, source } = this.#options;
+    const [claim, ...losers] = claims.of(key);
+    const problems = new Map<PodId, string>();
+    for (const loser of losers) this.#refuseAll(loser, nameTaken(key, describe(claim!)), problems);
+    const refusal = await this.#counted(claim, async () => {
+      if (claim?.kind === "service") return await this.#service(key, claim, signal);
+      if (claim?.kind === "pod") return await this.#pod(key, claim, problems, signal);
+      const actual = source.services.get(key);
+      if (claim !== undefined || (actual !== undefined && claims.isFederation(actual))) {
+        return await federated.reconcile(key, claim, signal);
+      }
+      return await this.#withdraw(key, signal);
+    });
+    this.#setPodProblems(key, problems, claim);
+    return refusal === undefined ? undefined : { againMs: RECHECK_MS };
   }
 
-  async #mirror(
-    key: string,
-    claim: Claim,
-    examined: Mirrorable,
-    signal: AbortSignal,
-  ): Promise<Refusal | undefined> {
-    const { backends, ports, policy, objects } = this.#options;
-    const { link, remote } = claim;
-    let egressPorts: ReadonlyMap<number, number> | undefined;
-    if (policy.dataPlane === "standalone") {
-      egressPorts = ports.assign(
-        key,
-        examined.ports.map(({ port }) => port),
-      );
-      if (egressPorts === undefined) return portsExhausted(ports);
+  async #service(key: string, claim: ServiceClaim, signal: AbortSignal): Promise<Refusal | undefined> {
+    const { source, claims, backends, ports, policy } = this.#options;
+    const { link, remote, target, mode } = claim;
+    const examined = examine(remote, originOf(link), mode, policy);
+    if (isRefusal(examined)) return await this.#refuseForGood(key, claim, examined, signal);
+    const { namespace = "" } = remote.metadata;
+    if (!source.hasNamespace(namespace)) {
+      this.#refuse(claim, missingNamespace(namespace));
+      return undefined;
     }
-    try {
-      const service = await objects.ensureService(
-        desiredService(remote, link, examined.ports, egressPorts),
-        link,
-        signal,
-      );
-      if (isRefusal(service)) return service;
-      const refusal = await objects.ensureSlices(service, backends.of(link), link, signal);
-      if (refusal !== undefined) return refusal;
-    } catch (error) {
-      if (isInvalid(error) || isForbidden(error)) return refusedByServer(error);
-      throw error;
-    }
-    this.#report(claim, {
-      mirrored: true,
-      reason: SERVICE_REASON.mirrored,
-      ...(examined.note === undefined ? {} : { message: examined.note }),
-    });
+
+    const slices = target.slicesOf(remote);
+    const headless =
+      mode === MODE.gateway && isMirroredByPod(remote, slices, policy.dataPlane, source.services.get(key));
+    const direct = mode === MODE.gateway && !headless;
+    const egressPorts = direct ? this.#assign(key, examined) : new Map<number, number>();
+    if (egressPorts === undefined) return this.#refuse(claim, portsExhausted(ports));
+    if (!direct) ports.release(key);
+
+    const empty = target.availabilityOf(remote) === "empty";
+    const pods = headless ? this.#podEndpoints(claim) : [];
+    const refusal = await this.#ensure(
+      {
+        service: desiredService(remote, link, { ports: examined.ports, mode, headless, egressPorts }),
+        slices: (service, existing) => {
+          if (headless) return headlessSlices(service, pods, existing);
+          return direct ? desiredSlices(service, { ...backends.of(link), empty }) : [];
+        },
+        governs: (object) => claims.governs(link, object),
+      },
+      signal,
+    );
+    if (refusal !== undefined) return this.#refuse(claim, refusal);
+    const podProblems = headless ? this.#podProblemsOf(claim) : [];
+    if (podProblems.length > 0) this.#refuse(claim, podsNotMirrored(podProblems));
+    else this.#report(claim, { mirrored: true, reason: SERVICE_REASON.mirrored, ...noteOf(examined) });
     return undefined;
   }
 
+  async #pod(
+    key: string,
+    claim: PodClaim,
+    problems: Map<PodId, string>,
+    signal: AbortSignal,
+  ): Promise<Refusal | undefined> {
+    const { source, claims, backends, ports, policy } = this.#options;
+    const { link, remote, host } = claim;
+    const examined = examine(remote, originOf(link), MODE.gateway, policy);
+    // The service itself tells why.
+    if (isRefusal(examined)) return await this.#withdraw(key, signal);
+    if (!source.hasNamespace(remote.metadata.namespace ?? "")) return undefined;
+    const egressPorts = this.#assign(key, examined);
+    const ready = claims.podsOf(claim).get(key)?.ready ?? false;
+    const refusal =
+      egressPorts === undefined
+        ? portsExhausted(ports)
+        : await this.#ensure(
+            {
+              service: desiredPodService(remote, host, link, examined.ports, egressPorts),
+              slices: (service) => desiredSlices(service, { ...backends.of(link), empty: !ready }),
+              governs: (object) => claims.governs(link, object),
+            },
+            signal,
+          );
+    if (refusal !== undefined) problems.set(podId(claim), `${host}: ${refusal.message}`);
+    return refusal;
+  }
+
   /** Nobody wants this mirror, or it cannot be: remove it, unless it may be that we only do not know better. */
-  async #withdraw(key: string, signal: AbortSignal): Promise<void> {
+  async #withdraw(key: string, signal: AbortSignal): Promise<undefined> {
     const { source, claims, ports, objects } = this.#options;
     const actual = source.services.get(key);
     const owner = actual === undefined ? undefined : claims.ownerOf(actual);
@@ -125,62 +169,138 @@ export class MirrorReconciler {
     if (actual !== undefined || claims.complete) ports.release(key);
   }
 
-  /**
-   * A mirror whose service cannot be known now stays, and its slices go on following what carries its calls.
-   */
+  /** A mirror whose service cannot be known now stays, and its slices go on following what carries its calls. */
   async #keep(key: string, actual: Service, owner: Link, signal: AbortSignal): Promise<void> {
-    const { backends, ports, objects, claims } = this.#options;
+    const { backends, ports, claims } = this.#options;
     const link = claims.activeFor(owner) ?? owner;
-    const desired = keptService(actual, ports.of(key));
-    const service = await objects.ensureService(desired, link, signal);
-    if (!isRefusal(service)) await objects.ensureSlices(service, backends.of(link), link, signal);
+    await this.#ensure(
+      {
+        service: keptService(actual, link, ports.of(key)),
+        slices: (service, existing) => keptSlices(service, existing, backends.of(link)),
+        governs: (object) => claims.governs(link, object),
+      },
+      signal,
+    );
   }
 
-  async #counted<T>(link: Link, work: () => Promise<T>): Promise<T> {
-    const key = keyOf(link);
-    this.#busy.set(key, (this.#busy.get(key) ?? 0) + 1);
+  async #ensure(plan: Plan, signal: AbortSignal): Promise<Refusal | undefined> {
     try {
-      return await work();
-    } finally {
-      const left = this.#busy.get(key)! - 1;
-      if (left > 0) this.#busy.set(key, left);
-      else this.#busy.delete(key);
+      return await this.#options.objects.ensure(plan, signal);
+    } catch (error) {
+      if (isInvalid(error) || isForbidden(error)) return refusedByServer(error);
+      throw error;
     }
   }
 
-  #refuse(claim: Claim, refusal: Refusal): void {
-    this.#report(claim, { mirrored: false, ...refusal });
+  /** The egress ports of a mirror; none where there is no egress, `undefined` where too few are left. */
+  #assign(key: string, { ports }: Mirrorable): ReadonlyMap<number, number> | undefined {
+    if (this.#options.policy.dataPlane === "linkerd") return new Map();
+    return this.#options.ports.assign(
+      key,
+      ports.map(({ port }) => port),
+    );
   }
 
-  #report(claim: Claim, outcome: Pick<LinkServiceStatus, "mirrored" | "reason" | "message">): void {
+  /** Those pods of a headless service that have mirrors. */
+  #podEndpoints(claim: ServiceClaim): PodEndpoint[] {
+    const { source, claims } = this.#options;
+    return [...claims.podsOf(claim)].flatMap(([key, { host, ready }]) => {
+      const mirror = source.services.get(key);
+      if (mirror === undefined || !claims.governs(claim.link, mirror)) return [];
+      const { clusterIP, clusterIPs } = mirror.spec ?? {};
+      return [{ host, ready, ips: clusterIPs ?? (clusterIP ? [clusterIP] : []) }];
+    });
+  }
+
+  #podProblemsOf(claim: ServiceClaim): string[] {
+    return [...this.#options.claims.podsOf(claim)].flatMap(([key, { host }]) => {
+      const problem = this.#podProblems.get(key)?.get(podId({ ...claim, host }));
+      return problem === undefined ? [] : [problem];
+    });
+  }
+
+  #setPodProblems(key: string, problems: Map<PodId, string>, winner: Claim | undefined): void {
+    if (problems.size > 0) this.#podProblems.set(key, problems);
+    else this.#podProblems.delete(key);
+    if (winner?.kind !== "pod" && problems.size === 0) return;
+    for (const claim of this.#options.claims.of(key)) {
+      if (claim.kind === "pod") this.#options.onPod(mirrorKey(claim.remote, claim.target.cluster));
+    }
+  }
+
+  /** Count as busy for all Links that are concerned. */
+  async #counted<T>(claim: Claim | undefined, work: () => Promise<T>): Promise<T> {
+    const links =
+      claim?.kind === "federated" ? claim.members.map(({ link }) => link) : claim ? [claim.link] : [];
+    const keys = links.map(keyOf);
+    for (const key of keys) this.#busy.set(key, (this.#busy.get(key) ?? 0) + 1);
+    try {
+      return await work();
+    } finally {
+      for (const key of keys) {
+        const left = this.#busy.get(key)! - 1;
+        if (left > 0) this.#busy.set(key, left);
+        else this.#busy.delete(key);
+      }
+    }
+  }
+
+  #refuseAll(claim: Claim, refusal: Refusal, problems: Map<PodId, string>): void {
+    if (claim.kind === "pod") problems.set(podId(claim), `${claim.host}: ${refusal.message}`);
+    else if (claim.kind === "service") this.#refuse(claim, refusal);
+    else this.#options.federated.refuse(claim, refusal);
+  }
+
+  /** What cannot be mirrored loses the mirror that it had. */
+  async #refuseForGood(
+    key: string,
+    claim: ServiceClaim,
+    refusal: Refusal,
+    signal: AbortSignal,
+  ): Promise<undefined> {
+    await this.#withdraw(key, signal);
+    this.#refuse(claim, refusal);
+  }
+
+  #refuse(claim: Member, refusal: Refusal): Refusal {
+    this.#report(claim, { mirrored: false, ...refusal });
+    return refusal;
+  }
+
+  #report(claim: Member, outcome: Pick<LinkServiceStatus, "mirrored" | "reason" | "message">): void {
     const { namespace = "", name } = claim.remote.metadata;
     const mirror = mirrorName(name, claim.target.cluster);
     this.#options.report(claim, { namespace, name, mirror, ...outcome });
   }
 }
 
-function nameTaken(key: string, winner: Claim): Refusal {
-  return {
-    reason: SERVICE_REASON.nameConflict,
-    message: `service ${keyOf(winner.remote)} of cluster ${winner.target.cluster} has a mirror of the same name, ${key}, and its Link is older; rename one of the services`,
-  };
+/** Tells pods apart that want mirrors. */
+type PodId = string;
+
+function podId({ link, remote, host }: Member & { host: string }): PodId {
+  return `${keyOf(link)} ${keyOf(remote)} ${host}`;
 }
 
-function missingNamespace(namespace: string): Refusal {
-  return {
-    reason: SERVICE_REASON.missingNamespace,
-    message: `there is no namespace ${namespace} here; the service is mirrored as soon as there is`,
-  };
+function originOf(link: Link) {
+  return { cluster: link.spec.targetClusterName, exclusions: link.spec };
 }
 
-function portsExhausted(ports: EgressPorts): Refusal {
-  const { used, size } = ports.usage;
-  return {
-    reason: SERVICE_REASON.portsExhausted,
-    message: `${used} of the ${size} egress ports are taken; export fewer services`,
-  };
+function noteOf({ note }: Mirrorable): { message?: string } {
+  return note === undefined ? {} : { message: note };
 }
 
-function refusedByServer(error: KubeError): Refusal {
-  return { reason: SERVICE_REASON.refused, message: `the API server refuses the mirror: ${error.detail}` };
+/** Who has got a name, for people. */
+function describe(claim: Claim): string {
+  if (claim.kind === "federated") return "the federated service";
+  const what = claim.kind === "pod" ? `pod ${claim.host} of service` : "service";
+  return `${what} ${keyOf(claim.remote)} of cluster ${claim.target.cluster}`;
+}
+
+/** The slices of a mirror whose service cannot be known now. */
+function keptSlices(service: Service, existing: readonly EndpointSlice[], backend: Backend): EndpointSlice[] {
+  if (service.metadata.labels?.[REMOTE_DISCOVERY_LABEL] !== undefined) return [];
+  // Its pods are as unknown as it is.
+  if (service.spec?.clusterIP === "None") return [...existing];
+  const empty = existing.some(isMarkedEmpty);
+  return desiredSlices(service, { ...backend, empty });
 }

@@ -8,7 +8,7 @@ import { LINKS } from "../kube/resource.ts";
 import type { LinkEvents } from "./events.ts";
 import type { SourceCluster } from "./source.ts";
 import { isFailure, linkStatus, sameStatus } from "./status.ts";
-import type { Target } from "./target.ts";
+import { outcomeKey, type Target } from "./target/target.ts";
 import type { SourceWriter } from "./writer.ts";
 
 /** A Link's status is written no more often. */
@@ -38,11 +38,13 @@ export class LinkReporter {
   /** Something became of an exported service. */
   service(link: Link, target: Target, outcome: LinkServiceStatus): void {
     const key = `${outcome.namespace}/${outcome.name}`;
-    // It may be gone while its mirror was being made: then there is nothing to tell.
-    if (!target.services.has(key)) return;
-    const before = target.outcomes.get(key) ?? known(link, outcome);
-    if (isDeepStrictEqual(target.outcomes.get(key), outcome)) return;
-    target.outcomes.set(key, outcome);
+    const service = target.services.get(key);
+    // It may be gone, or wanted otherwise, while its mirror was being made: then there is nothing to tell.
+    if (service === undefined || !target.mirrorsOf(service).includes(outcome.mirror)) return;
+    const id = outcomeKey(service, outcome.mirror);
+    const before = target.outcomes.get(id) ?? known(link, outcome);
+    if (isDeepStrictEqual(target.outcomes.get(id), outcome)) return;
+    target.outcomes.set(id, outcome);
     this.#options.onNews(keyOf(link));
     if (!isFailure(outcome) || (before?.reason === outcome.reason && before.message === outcome.message))
       return;
@@ -120,6 +122,7 @@ function isUndecided(target: Target, now: number): boolean {
 /** What an earlier controller said of a service: a new one need not tell again. */
 function known(link: Link, outcome: LinkServiceStatus): LinkServiceStatus | undefined {
   return link.status?.services?.find(
-    ({ namespace, name }) => namespace === outcome.namespace && name === outcome.name,
+    ({ namespace, name, mirror }) =>
+      namespace === outcome.namespace && name === outcome.name && mirror === outcome.mirror,
   );
 }

@@ -1,7 +1,13 @@
-import { EXPORTED_LABEL, type LabelSelector, type LinkSpec } from "../../contract/index.ts";
+import { EXPORTED_LABEL, FEDERATED_LABEL, type LabelSelector, type LinkSpec } from "../../contract/index.ts";
 
 /** What a Link without a `selector` mirrors: Services labelled `mirror.linkerd.io/exported: "true"`. */
 export const DEFAULT_SELECTOR: LabelSelector = { matchLabels: { [EXPORTED_LABEL]: "true" } };
+/** Likewise for `remoteDiscoverySelector`. */
+export const DEFAULT_REMOTE_DISCOVERY_SELECTOR: LabelSelector = {
+  matchLabels: { [EXPORTED_LABEL]: "remote-discovery" },
+};
+/** Likewise for `federatedServiceSelector`. */
+export const DEFAULT_FEDERATED_SELECTOR: LabelSelector = { matchLabels: { [FEDERATED_LABEL]: "member" } };
 
 /**
  * Matches no object: a label cannot be there and absent. A Link with an empty selector asks for this instead of for
@@ -9,9 +15,63 @@ export const DEFAULT_SELECTOR: LabelSelector = { matchLabels: { [EXPORTED_LABEL]
  */
 const NOTHING = `${EXPORTED_LABEL},!${EXPORTED_LABEL}`;
 
-/** The selector of the Services that a link mirrors through the target's gateway. */
-export function gatewaySelector(spec: LinkSpec): LabelSelector {
-  return spec.selector ?? DEFAULT_SELECTOR;
+/** How an exported service is mirrored. */
+export const MODE = {
+  /** Calls go through the target's gateway. */
+  gateway: "gateway",
+  /** Callers' proxies ask the target for its pods, and call them. */
+  remoteDiscovery: "remote-discovery",
+} as const;
+export type Mode = (typeof MODE)[keyof typeof MODE];
+
+/** What a Link asks of its target. */
+export interface Selectors {
+  gateway: LabelSelector;
+  remoteDiscovery: LabelSelector;
+  federated: LabelSelector;
+}
+
+/** A Link's selectors, with the defaults of those that it leaves out. */
+export function selectorsOf(spec: LinkSpec): Selectors {
+  return {
+    gateway: spec.selector ?? DEFAULT_SELECTOR,
+    remoteDiscovery: spec.remoteDiscoverySelector ?? DEFAULT_REMOTE_DISCOVERY_SELECTOR,
+    federated: spec.federatedServiceSelector ?? DEFAULT_FEDERATED_SELECTOR,
+  };
+}
+
+/** How a service with these labels is mirrored; `undefined`: it is not. One that is chosen twice is called directly. */
+export function modeOf(selectors: Selectors, labels?: Readonly<Record<string, string>>): Mode | undefined {
+  if (matchesSelector(selectors.remoteDiscovery, labels)) return MODE.remoteDiscovery;
+  return matchesSelector(selectors.gateway, labels) ? MODE.gateway : undefined;
+}
+
+/**
+ * Queries that together find what any of these selectors finds. Simple ones for the same label become one query, as
+ * Linkerd's two values of the export label do: each query is a watch of its own.
+ */
+export function queriesOf(selectors: readonly LabelSelector[]): string[] {
+  const values = new Map<string, Set<string>>();
+  const queries = new Set<string>();
+  for (const selector of selectors) {
+    const labels = Object.entries(selector.matchLabels ?? {});
+    const [only] = labels;
+    if (only === undefined || labels.length > 1 || (selector.matchExpressions ?? []).length > 0) {
+      if (!isEmptySelector(selector)) queries.add(selectorQuery(selector));
+      continue;
+    }
+    const [key, value] = only;
+    values.set(key, (values.get(key) ?? new Set()).add(value));
+  }
+  for (const [key, wanted] of values) {
+    const [only = ""] = wanted;
+    queries.add(
+      wanted.size === 1
+        ? selectorQuery({ matchLabels: { [key]: only } })
+        : selectorQuery({ matchExpressions: [{ key, operator: "In", values: [...wanted] }] }),
+    );
+  }
+  return queries.size === 0 ? [NOTHING] : [...queries].sort();
 }
 
 /** An empty selector matches nothing: Linkerd's rule, and the opposite of what Kubernetes makes of one. */

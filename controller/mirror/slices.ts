@@ -2,6 +2,7 @@ import { isIPv4, isIPv6 } from "node:net";
 import {
   EGRESS_PORTS_ANNOTATION,
   parseEgressPorts,
+  REMOTE_ENDPOINTS_ANNOTATION,
   REMOTE_FQ_NAME_ANNOTATION,
   REMOTE_GATEWAY_IDENTITY_ANNOTATION,
   SERVICE_NAME_LABEL,
@@ -9,7 +10,7 @@ import {
   SLICE_MANAGER,
   sliceName,
 } from "../../contract/index.ts";
-import type { EndpointPort, EndpointSlice, Pod, Service, ServicePort } from "../kube/objects.ts";
+import type { Endpoint, EndpointPort, EndpointSlice, Pod, Service, ServicePort } from "../kube/objects.ts";
 
 /** One IP address that calls go to. */
 export interface BackendAddress {
@@ -29,26 +30,40 @@ export interface Backend {
    * egress, with which a proxy that knew an identity would try to speak TLS.
    */
   identity?: string;
+  /** The service has no ready endpoint in the target: nobody is to be called, though there is a way. */
+  empty?: boolean;
 }
+
+/** An API server takes a thousand endpoints a slice; Kubernetes' own slices have no more than this, to be written quickly. */
+export const MAX_ENDPOINTS = 100;
 
 /**
  * The EndpointSlices of a mirror: one for each address family that its backend has, an empty one where it has none yet.
  * They follow from the mirror alone, so that they can follow the backend even while the target cannot be asked.
  */
 export function desiredSlices(mirror: Service, backend: Backend): EndpointSlice[] {
-  const byIp = new Map(backend.addresses.map((address) => [address.ip, address]));
-  const addresses = [...byIp.values()].sort((a, b) => (a.ip < b.ip ? -1 : 1));
-  const v4 = addresses.filter(({ ip }) => isIPv4(ip));
-  const v6 = addresses.filter(({ ip }) => isIPv6(ip));
+  const { IPv4: v4, IPv6: v6 } = byFamily(backend.addresses);
   const slices: EndpointSlice[] = [];
   if (v4.length > 0 || v6.length === 0) slices.push(slice(mirror, backend, "IPv4", v4));
   if (v6.length > 0) slices.push(slice(mirror, backend, "IPv6", v6));
   return slices;
 }
 
-/** The names that the slices of a mirror can have: what to remove when the mirror goes. */
+/** The names that every mirror's slices can have: to be looked for even if nothing on them says whose they are. */
 export function sliceNames(mirror: string): string[] {
   return [sliceName(mirror, "IPv4"), sliceName(mirror, "IPv6")];
+}
+
+/** Whether a slice says that nobody is ready in the target. */
+export function isMarkedEmpty({ metadata }: EndpointSlice): boolean {
+  return metadata.annotations?.[REMOTE_ENDPOINTS_ANNOTATION] === "none";
+}
+
+/** Addresses of one family, and those of the other. */
+export function byFamily<T extends { ip: string }>(addresses: readonly T[]): { IPv4: T[]; IPv6: T[] } {
+  const byIp = new Map(addresses.map((address) => [address.ip, address]));
+  const sorted = [...byIp.values()].sort((a, b) => (a.ip < b.ip ? -1 : 1));
+  return { IPv4: sorted.filter(({ ip }) => isIPv4(ip)), IPv6: sorted.filter(({ ip }) => isIPv6(ip)) };
 }
 
 /**
@@ -83,27 +98,54 @@ function slice(
   addressType: "IPv4" | "IPv6",
   addresses: readonly BackendAddress[],
 ): EndpointSlice {
-  const { namespace = "", name, uid, labels = {}, annotations = {} } = mirror.metadata;
+  const frame = sliceFrame(mirror, sliceName(mirror.metadata.name, addressType), addressType);
+  const { identity, empty = false } = backend;
+  return {
+    ...frame,
+    metadata: {
+      ...frame.metadata,
+      annotations: {
+        ...frame.metadata.annotations,
+        ...(identity === undefined ? {} : { [REMOTE_GATEWAY_IDENTITY_ANNOTATION]: identity }),
+        ...(empty && { [REMOTE_ENDPOINTS_ANNOTATION]: "none" }),
+      },
+    },
+    endpoints: backendEndpoints(addresses, empty),
+    ports: slicePorts(mirror, backend),
+  };
+}
+
+/** A slice of a mirror without what is in it. */
+export function sliceFrame(mirror: Service, name: string, addressType: "IPv4" | "IPv6"): EndpointSlice {
+  const { namespace = "", uid, labels = {}, annotations = {} } = mirror.metadata;
   const fqName = annotations[REMOTE_FQ_NAME_ANNOTATION];
   return {
     apiVersion: "discovery.k8s.io/v1",
     kind: "EndpointSlice",
     metadata: {
       namespace,
-      name: sliceName(name, addressType),
-      labels: { ...labels, [SERVICE_NAME_LABEL]: name, [SLICE_MANAGED_BY_LABEL]: SLICE_MANAGER },
-      annotations: {
-        ...(fqName === undefined ? {} : { [REMOTE_FQ_NAME_ANNOTATION]: fqName }),
-        ...(backend.identity === undefined ? {} : { [REMOTE_GATEWAY_IDENTITY_ANNOTATION]: backend.identity }),
+      name,
+      labels: {
+        ...labels,
+        [SERVICE_NAME_LABEL]: mirror.metadata.name,
+        [SLICE_MANAGED_BY_LABEL]: SLICE_MANAGER,
       },
+      annotations: fqName === undefined ? {} : { [REMOTE_FQ_NAME_ANNOTATION]: fqName },
       ...(uid === undefined
         ? {}
-        : { ownerReferences: [{ apiVersion: "v1", kind: "Service", name, uid, controller: true }] }),
+        : {
+            ownerReferences: [
+              { apiVersion: "v1", kind: "Service", name: mirror.metadata.name, uid, controller: true },
+            ],
+          }),
     },
     addressType,
-    endpoints: addresses.map(({ ip, ready }) => ({ addresses: [ip], conditions: { ready } })),
-    ports: slicePorts(mirror, backend),
   };
+}
+
+/** An empty target's endpoints stay, not ready: who carries the calls is known all the same. */
+export function backendEndpoints(addresses: readonly BackendAddress[], empty: boolean): Endpoint[] {
+  return addresses.map(({ ip, ready }) => ({ addresses: [ip], conditions: { ready: ready && !empty } }));
 }
 
 function slicePorts(mirror: Service, backend: Backend): EndpointPort[] {

@@ -2,13 +2,23 @@ import {
   COMPONENT,
   COMPONENT_LABEL,
   CREDENTIALS_SECRET_TYPE,
+  type LabelSelector,
   type Link,
   linkLabelValue,
+  MIRRORED_LABEL,
 } from "../../contract/index.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../kube/clock.ts";
 import type { Log } from "../kube/log.ts";
-import type { EndpointSlice, KubeObject, Namespace, Pod, Secret, Service } from "../kube/objects.ts";
+import {
+  type EndpointSlice,
+  type KubeObject,
+  keyOf,
+  type Namespace,
+  type Pod,
+  type Secret,
+  type Service,
+} from "../kube/objects.ts";
 import { Reflector, type ReflectorState } from "../kube/reflector.ts";
 import {
   ENDPOINT_SLICES,
@@ -20,17 +30,25 @@ import {
   SERVICES,
 } from "../kube/resource.ts";
 import { Store } from "../kube/store.ts";
+import { memberEntries } from "./federated.ts";
 import { linkLabelOf, mirrorsOfSlice, OURS_SELECTOR } from "./ownership.ts";
+import { isEmptySelector, selectorQuery } from "./selector.ts";
+import { BY_FEDERATED, BY_SERVICE, federatedKey, serviceKeyOf } from "./target/target.ts";
 
 /** Names of the indices of the stores. */
 export const BY_LINK = "link";
 export const BY_MIRROR = "mirror";
 export const BY_TARGET = "target";
+export const BY_MEMBER = "member";
 
 export interface SourceOptions {
   client: KubeClient;
   /** Where the Links, their Secrets and the egress pods are. */
   namespace: string;
+  /** Which Services of this cluster are members of the federated service of their name. */
+  federatedSelector: LabelSelector;
+  /** Whether the endpoints of these are to be known too. */
+  localEndpoints: boolean;
   clock: Clock;
   random: () => number;
   log: Log;
@@ -45,19 +63,26 @@ export class SourceCluster {
     .index(BY_TARGET, (link) => [link.spec.targetClusterName])
     .index(BY_LINK, (link) => [linkLabelValue(link.metadata)]);
   readonly secrets = new Store<Secret>();
-  readonly services = new Store<Service>().index(BY_LINK, byLink);
+  /** Mirrors; by member, federated ones: under the names of their members' clusters. */
+  readonly services = new Store<Service>()
+    .index(BY_LINK, byLink)
+    .index(BY_MEMBER, (service) => [...memberEntries(service).keys()]);
   readonly slices = new Store<EndpointSlice>().index(BY_LINK, byLink).index(BY_MIRROR, mirrorsOfSlice);
+  /** This cluster's own members of federated services, and the slices that Kubernetes keeps of them. */
+  readonly localMembers = new Store<Service>().index(BY_FEDERATED, (service) => [federatedKey(service)]);
+  readonly localSlices = new Store<EndpointSlice>().index(BY_SERVICE, (slice) => [serviceKeyOf(slice)]);
   readonly namespaces = new Store<Namespace>();
   readonly pods = new Store<Pod>();
   readonly #reflectors: Pick<Reflector<KubeObject>, "run" | "synced" | "state">[] = [];
 
   constructor(options: SourceOptions) {
     const { namespace } = options;
+    const { federatedSelector, localEndpoints } = options;
     const watch = <T extends KubeObject>(
       resource: Resource<T>,
       sink: Store<T>,
       selection: { namespace?: string; labelSelector?: string; fieldSelector?: string },
-      transform?: (object: T) => T,
+      transform?: (object: T) => T | undefined,
     ) => {
       const { client, clock, random, log } = options;
       const reflector = new Reflector<T>({
@@ -76,6 +101,11 @@ export class SourceCluster {
     watch(SECRETS, this.secrets, { namespace, fieldSelector: `type=${CREDENTIALS_SECRET_TYPE}` });
     watch(SERVICES, this.services, { labelSelector: OURS_SELECTOR });
     watch(ENDPOINT_SLICES, this.slices, { labelSelector: OURS_SELECTOR });
+    if (!isEmptySelector(federatedSelector)) {
+      const labelSelector = selectorQuery(federatedSelector);
+      watch(SERVICES, this.localMembers, { labelSelector }, notOurs);
+      if (localEndpoints) watch(ENDPOINT_SLICES, this.localSlices, { labelSelector }, notOurs);
+    }
     watch(NAMESPACES, this.namespaces, {}, withoutMetadata);
     watch(
       PODS,
@@ -119,6 +149,16 @@ export class SourceCluster {
     return this.services.by(BY_LINK, linkLabelValue(link));
   }
 
+  /** The federated Services that name a member in a cluster. */
+  federatedWith(cluster: string): Service[] {
+    return this.services.by(BY_MEMBER, cluster);
+  }
+
+  /** The slices that Kubernetes keeps of a member in this cluster. */
+  localSlicesOf(member: Service): EndpointSlice[] {
+    return this.localSlices.by(BY_SERVICE, keyOf(member));
+  }
+
   /** The slices made for a Link. */
   slicesOf(link: { namespace: string; name: string }): EndpointSlice[] {
     return this.slices.by(BY_LINK, linkLabelValue(link));
@@ -128,6 +168,11 @@ export class SourceCluster {
 function byLink(object: KubeObject): string[] {
   const label = linkLabelOf(object);
   return label === undefined ? [] : [label];
+}
+
+/** A federated Service, or a slice of one, may carry what it is selected by; it is no member of itself. */
+function notOurs<T extends KubeObject>(object: T): T | undefined {
+  return object.metadata.labels?.[MIRRORED_LABEL] === undefined ? object : undefined;
 }
 
 function withoutMetadata(namespace: Namespace): Namespace {

@@ -1,18 +1,30 @@
-import { LINK_LABEL, type Link } from "../../contract/index.ts";
-import { keyOf, refOf } from "../kube/objects.ts";
+import { HEADLESS_MIRROR_LABEL, LINK_LABEL, type Link } from "../../contract/index.ts";
+import { type EndpointSlice, keyOf, refOf, type Service } from "../kube/objects.ts";
 import type { WorkQueue } from "../kube/queue.ts";
+import { memberEntries } from "./federated.ts";
 import { mirrorsOfSlice } from "./ownership.ts";
 import { egressAddresses } from "./slices.ts";
 import { BY_LINK, BY_TARGET, type SourceCluster } from "./source.ts";
-import { BY_NAMESPACE, mirrorKey, type Target } from "./target.ts";
+import {
+  BY_NAMESPACE,
+  federatedKey,
+  mirrorKey,
+  outcomeKey,
+  podMirrorKeys,
+  serviceKeyOf,
+  type Target,
+} from "./target/target.ts";
 
 type Adds = Pick<WorkQueue, "add">;
+
+/** The mirror of a headless service is looked at once for several of its pods. */
+const PODS_TOGETHER_MS = 50;
 
 export interface TriggersOptions {
   source: SourceCluster;
   targets: ReadonlyMap<string, Target>;
   /** Keys of mirrors. */
-  mirrors: Adds;
+  mirrors: Pick<WorkQueue, "add" | "addAfter">;
   /** Keys of Links. */
   links: Adds;
   /** Keys of Links whose status may have to be written. */
@@ -41,7 +53,15 @@ export class Triggers {
       source.secrets.onChange((key) => this.#secretChanged(key)),
       source.services.onChange((key, current, previous) => {
         this.#options.mirrors.add(key);
-        this.#wakeOwner((current ?? previous)?.metadata.labels?.[LINK_LABEL]);
+        for (const service of [current, previous]) this.#mirrorChanged(service);
+      }),
+      source.localMembers.onChange((_, current, previous) => {
+        const member = current ?? previous;
+        if (member !== undefined) this.#options.mirrors.add(federatedKey(member));
+      }),
+      source.localSlices.onChange((_, current, previous) => {
+        const member = source.localMembers.get(serviceKeyOf((current ?? previous)!));
+        if (member !== undefined) this.#options.mirrors.add(federatedKey(member));
       }),
       source.slices.onChange((_, current, previous) => {
         for (const slice of [current, previous]) {
@@ -61,24 +81,44 @@ export class Triggers {
 
   /** Listen to a target's exported services for as long as it lives. */
   listenTo(target: Target): void {
-    target.services.onChange((key, current, previous) => {
-      const service = current ?? previous;
-      if (service === undefined) return;
-      const mirror = mirrorKey(service, target.cluster);
-      if (current === undefined) target.outcomes.delete(key);
-      this.#options.onRemoteChange(mirror, target);
-      this.#options.mirrors.add(mirror);
+    target.services.onChange((_, current, previous) => {
+      const service = (current ?? previous)!;
+      const wanted = current === undefined ? [] : target.mirrorsOf(current);
+      for (const mirror of standIns(service, target)) {
+        const { name } = refOf(mirror);
+        if (!wanted.includes(name)) target.outcomes.delete(outcomeKey(service, name));
+        this.#options.onRemoteChange(mirror, target);
+        this.#options.mirrors.add(mirror);
+      }
+      // What a headless service is like, the mirrors of its pods are like.
+      for (const slice of target.slicesOf(service)) this.#addPodsOf(slice, target);
       this.#options.statuses.add(keyOf({ metadata: target.link }));
+    });
+    target.slices.onChange((_, current, previous) => {
+      for (const slice of [current, previous]) {
+        if (slice === undefined) continue;
+        const service = target.services.get(serviceKeyOf(slice));
+        for (const mirror of service === undefined ? [] : standIns(service, target))
+          this.#options.mirrors.add(mirror);
+        this.#addPodsOf(slice, target);
+      }
     });
   }
 
+  /** A pod of a headless service got or lost its mirror. */
+  podChanged(mirror: string): void {
+    this.#options.mirrors.addAfter(mirror, PODS_TOGETHER_MS);
+  }
+
   /** All mirrors that were made for a Link, or that its target asks for. */
-  addMirrorsOf(link: Link, target: Target | undefined): void {
+  addMirrorsOf(link: Link, target: Target | undefined, urgent = false): void {
     const { source, mirrors } = this.#options;
-    for (const mirror of source.mirrorsOf(link.metadata)) mirrors.add(keyOf(mirror));
+    const cluster = link.spec.targetClusterName;
+    for (const mirror of [...source.mirrorsOf(link.metadata), ...source.federatedWith(cluster)])
+      mirrors.add(keyOf(mirror), { urgent });
     for (const slice of source.slicesOf(link.metadata))
-      for (const key of mirrorsOfSlice(slice)) mirrors.add(key);
-    for (const service of target?.services.list() ?? []) mirrors.add(mirrorKey(service, target!.cluster));
+      for (const key of mirrorsOfSlice(slice)) mirrors.add(key, { urgent });
+    if (target !== undefined) this.#addWantedBy(target, urgent);
   }
 
   /** Everything. */
@@ -87,13 +127,35 @@ export class Triggers {
     for (const key of source.services.keys()) mirrors.add(key, { urgent });
     for (const slice of source.slices.list())
       for (const key of mirrorsOfSlice(slice)) mirrors.add(key, { urgent });
-    for (const target of targets.values()) {
-      for (const service of target.services.list())
-        mirrors.add(mirrorKey(service, target.cluster), { urgent });
-    }
+    for (const member of source.localMembers.list()) mirrors.add(federatedKey(member), { urgent });
+    for (const target of targets.values()) this.#addWantedBy(target, urgent);
     for (const key of [...source.links.keys(), ...targets.keys()]) {
       links.add(key);
       statuses.add(key);
+    }
+  }
+
+  #addWantedBy(target: Target, urgent: boolean): void {
+    const { mirrors } = this.#options;
+    for (const service of target.services.list()) {
+      for (const key of standIns(service, target)) mirrors.add(key, { urgent });
+    }
+    for (const slice of target.slices.list()) this.#addPodsOf(slice, target, urgent);
+  }
+
+  #addPodsOf(slice: EndpointSlice, target: Target, urgent = false): void {
+    for (const key of podMirrorKeys(slice, target.cluster)) this.#options.mirrors.add(key, { urgent });
+  }
+
+  /** A mirror here was made, changed or deleted. */
+  #mirrorChanged(mirror: Service | undefined): void {
+    const { source } = this.#options;
+    const labels = mirror?.metadata.labels ?? {};
+    this.#wakeOwner(labels[LINK_LABEL]);
+    const service = labels[HEADLESS_MIRROR_LABEL];
+    if (service !== undefined) this.podChanged(`${mirror?.metadata.namespace}/${service}`);
+    for (const cluster of mirror === undefined ? [] : memberEntries(mirror).keys()) {
+      for (const link of source.links.by(BY_TARGET, cluster)) this.#wakeIfDeleted(link);
     }
   }
 
@@ -128,7 +190,8 @@ export class Triggers {
     const { targets, mirrors } = this.#options;
     for (const target of targets.values()) {
       for (const service of target.services.by(BY_NAMESPACE, namespace)) {
-        mirrors.add(mirrorKey(service, target.cluster));
+        for (const key of standIns(service, target)) mirrors.add(key);
+        for (const slice of target.slicesOf(service)) this.#addPodsOf(slice, target);
       }
     }
   }
@@ -149,8 +212,15 @@ export class Triggers {
   /** A Link that is being deleted waits for the last of its objects. */
   #wakeOwner(label: string | undefined): void {
     if (label === undefined) return;
-    for (const link of this.#options.source.links.by(BY_LINK, label)) {
-      if (link.metadata.deletionTimestamp !== undefined) this.#options.links.add(keyOf(link));
-    }
+    for (const link of this.#options.source.links.by(BY_LINK, label)) this.#wakeIfDeleted(link);
   }
+
+  #wakeIfDeleted(link: Link): void {
+    if (link.metadata.deletionTimestamp !== undefined) this.#options.links.add(keyOf(link));
+  }
+}
+
+/** Keys of the Services that a service of a target may stand behind, whether it is to or not. */
+function standIns(service: Service, target: Target): string[] {
+  return [mirrorKey(service, target.cluster), federatedKey(service)];
 }

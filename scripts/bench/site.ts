@@ -184,7 +184,11 @@ export class Site {
     await this.target.apply(SERVICE_ACCOUNTS, { apiVersion: "v1", kind: "ServiceAccount", metadata }, apply);
     const apiVersion = "rbac.authorization.k8s.io/v1";
     const role: KubeObject = { apiVersion, kind: "ClusterRole", metadata: { name: READER } };
-    const rules = [{ apiGroups: [""], resources: ["services"], verbs: ["get", "list", "watch"] }];
+    const verbs = ["get", "list", "watch"];
+    const rules = [
+      { apiGroups: [""], resources: ["services"], verbs },
+      { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs },
+    ];
     await this.target.apply(ROLES, { ...role, rules } as KubeObject, apply);
     const binding: KubeObject = { apiVersion, kind: "ClusterRoleBinding", metadata: { name: READER } };
     const refs: object = {

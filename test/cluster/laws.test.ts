@@ -250,7 +250,7 @@ describe("law 4: nothing to change, nothing written", () => {
     const controller = await world.start({ resyncMs: 50 });
     await mirrored("one", "two", "three");
     await world.export("taken");
-    await world.export("odd", {}, { clusterIP: "None" });
+    await world.export("odd", {}, { type: "ExternalName", externalName: "example.com" });
     await world.serviceReason("taken", "NameConflict");
     await world.serviceReason("odd", "InvalidService");
     await until(async () => expect(await world.events()).toHaveLength(3));

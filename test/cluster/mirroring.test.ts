@@ -219,7 +219,6 @@ describe("an exported service", () => {
 
   test.each([
     ["of type ExternalName", { type: "ExternalName", externalName: "example.com" }],
-    ["that is headless", { clusterIP: "None" }],
     ["with UDP only", { ports: [{ name: "dns", port: 53, protocol: "UDP" }] }],
   ])("%s is refused with a reason and an Event", async (_, spec) => {
     await world.link();
@@ -237,8 +236,7 @@ describe("an exported service", () => {
     await world.start();
     await world.export("web");
     await until(() => world.slice("web-remote"));
-    await world.target.delete(SERVICES, { namespace: world.namespace, name: "web" });
-    await world.export("web", {}, { clusterIP: "None" });
+    await world.export("web", {}, { ports: [{ name: "http", port: 80, protocol: "UDP" }] });
     await world.serviceReason("web", "InvalidService");
     await until(async () => expect(await world.names()).toEqual(NOTHING));
   });

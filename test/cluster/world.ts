@@ -8,13 +8,14 @@ import { KubeClient, type RequestOptions } from "../../controller/kube/client.ts
 import type { Credentials } from "../../controller/kube/credentials.ts";
 import { isNotFound } from "../../controller/kube/errors.ts";
 import { createLog } from "../../controller/kube/log.ts";
-import type { EndpointSlice, Event, KubeObject, Service } from "../../controller/kube/objects.ts";
+import type { Endpoint, EndpointSlice, Event, KubeObject, Service } from "../../controller/kube/objects.ts";
 import { loadOwnCluster } from "../../controller/kube/own-cluster.ts";
 import {
   ENDPOINT_SLICES,
   EVENTS,
   LINKS,
   NAMESPACES,
+  PODS,
   path,
   type Resource,
   SECRETS,
@@ -79,6 +80,8 @@ export class World {
   readonly #targetCredentials: Credentials;
   /** On all exported services, and in all Links' selectors: what other tests left behind is not this one's. */
   readonly #mark = { "isthmus.test/world": this.id };
+  /** What chooses the members of federated services, in both clusters. */
+  readonly federatedSelector = { matchLabels: { "mirror.linkerd.io/federated": "member", ...this.#mark } };
   readonly #namespaces: [KubeClient, string][] = [];
   readonly #controllers: RunningController[] = [];
 
@@ -130,7 +133,16 @@ export class World {
       apiVersion: "rbac.authorization.k8s.io/v1",
       kind: "ClusterRole",
       metadata: { name },
-      rules: allowed ? [{ apiGroups: [""], resources: ["services"], verbs: ["get", "list", "watch"] }] : [],
+      rules: allowed
+        ? [
+            { apiGroups: [""], resources: ["services"], verbs: ["get", "list", "watch"] },
+            {
+              apiGroups: ["discovery.k8s.io"],
+              resources: ["endpointslices"],
+              verbs: ["get", "list", "watch"],
+            },
+          ]
+        : [],
     };
     const binding = {
       apiVersion: "rbac.authorization.k8s.io/v1",
@@ -203,6 +215,10 @@ export class World {
         gatewayPort: 888,
         gatewayIdentity: "gateway.remote.demo.mesh",
         selector: { matchLabels: { "mirror.linkerd.io/exported": "true", ...this.#mark } },
+        remoteDiscoverySelector: {
+          matchLabels: { "mirror.linkerd.io/exported": "remote-discovery", ...this.#mark },
+        },
+        federatedServiceSelector: this.federatedSelector,
         ...spec,
         excludedLabels: [...Object.keys(this.#mark), ...(spec.excludedLabels ?? [])],
       },
@@ -235,6 +251,94 @@ export class World {
       spec: { ports: [{ name: "http", port: 80, protocol: "TCP" }], ...spec },
     };
     return await this.target.apply(SERVICES, service, { fieldManager: MANAGER, force: true });
+  }
+
+  /** Make or replace a slice of a Service of the target, as Kubernetes would: with the Service's labels. */
+  async putSlice(
+    service: Service,
+    endpoints: Endpoint[],
+    {
+      number = 0,
+      addressType = "IPv4",
+    }: { number?: number; addressType?: EndpointSlice["addressType"] } = {},
+  ): Promise<void> {
+    const { namespace = "", name, labels = {} } = service.metadata;
+    const slice: EndpointSlice = {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: {
+        namespace,
+        name: `${name}-${addressType.toLowerCase()}-${number}`,
+        labels: {
+          ...labels,
+          "kubernetes.io/service-name": name,
+          ...(service.spec?.clusterIP === "None" && { "service.kubernetes.io/headless": "" }),
+        },
+      },
+      addressType,
+      endpoints,
+      ports: (service.spec?.ports ?? []).map(({ name = "", port, protocol = "TCP" }) => ({
+        name,
+        port,
+        protocol,
+      })),
+    };
+    await this.target.apply(ENDPOINT_SLICES, slice, { fieldManager: MANAGER, force: true });
+  }
+
+  /** An egress pod, as far as API servers know: control planes run none. */
+  async putEgressPod(ip: string): Promise<void> {
+    const ref = { namespace: this.isthmus, name: `egress-${ip.replaceAll(/[.:]/g, "-")}` };
+    const pod = {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { ...ref, labels: { "app.kubernetes.io/component": "gateway-egress" } },
+      spec: { containers: [{ name: "agent", image: "none" }] },
+    };
+    await until(() => this.source.create(PODS, pod as never));
+    const status = {
+      phase: "Running",
+      podIP: ip,
+      podIPs: [{ ip }],
+      conditions: [{ type: "ContainersReady", status: "True" }],
+    };
+    await this.source.patch(PODS, ref, { status }, { type: "strategic", subresource: "status" });
+  }
+
+  /** A Service of the source itself. */
+  async putLocal(name: string, labels: Record<string, string>, spec: Service["spec"] = {}): Promise<Service> {
+    const service: Service = {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { namespace: this.namespace, name, labels: { ...labels, ...this.#mark } },
+      spec: { ports: [{ name: "http", port: 80, protocol: "TCP" }], ...spec },
+    };
+    return await this.source.apply(SERVICES, service, { fieldManager: MANAGER, force: true });
+  }
+
+  /** Give a slice of the source these endpoints: no node runs pods here. */
+  async putLocalEndpoints(slice: EndpointSlice, ips: string[]): Promise<void> {
+    const { namespace, name, labels = {} } = slice.metadata;
+    // A slice of another manager's, since Kubernetes' own would be emptied again.
+    const copy: EndpointSlice = {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: {
+        ...(namespace && { namespace }),
+        name: `${name}-by-hand`,
+        labels: { ...labels, "endpointslice.kubernetes.io/managed-by": "isthmus.test" },
+      },
+      addressType: "IPv4",
+      endpoints: ips.map((ip) => ({ addresses: [ip], conditions: { ready: true } })),
+      ports: [{ name: "http", port: 80, protocol: "TCP" }],
+    };
+    await this.source.create(ENDPOINT_SLICES, copy, { fieldManager: MANAGER });
+  }
+
+  /** The slices of a Service of the source. */
+  async slicesOf(service: string, namespace = this.namespace): Promise<EndpointSlice[]> {
+    const labelSelector = `kubernetes.io/service-name=${service}`;
+    return (await this.source.list(ENDPOINT_SLICES, { namespace, labelSelector })).items;
   }
 
   /** A Service of the source; rejects where there is none. */
@@ -273,6 +377,10 @@ export class World {
         ]),
       ),
     );
+  }
+
+  async deleteLink(name = "remote"): Promise<void> {
+    await this.source.delete(LINKS, { namespace: this.isthmus, name });
   }
 
   async getLink(name = "remote"): Promise<Link> {
@@ -318,6 +426,8 @@ export class World {
       {
         client,
         namespace: this.isthmus,
+        federatedSelector: this.federatedSelector,
+        localExclusions: { excludedLabels: Object.keys(this.#mark) },
         adminAddress: `127.0.0.1:${port}`,
         identity: `controller-${this.#controllers.length}`,
         log: createLog({ level: "debug", write: (line) => void logs.push(line) }),

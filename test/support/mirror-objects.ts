@@ -83,6 +83,8 @@ export function anEgressPod(name: string, ip: string, changes: Partial<Pod["meta
 
 export const standalone: MirrorPolicy = {
   dataPlane: "standalone",
+  namespace: "isthmus",
+  localExclusions: {},
   protectedNamespaces: new Set(["kube-system"]),
 };
 

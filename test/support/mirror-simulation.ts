@@ -297,6 +297,9 @@ export class MirrorSimulation {
     );
     const actual = (mirror.spec?.ports ?? []).map(({ port }) => port);
     if (actual.join() !== ports.join()) found.push(`${key} has ports ${actual}, not ${ports}`);
+    // The mirror of a headless service leads to those of its pods, of which there are none here.
+    if (mirror.spec?.clusterIP === "None")
+      return (slice.endpoints ?? []).length === 0 ? found : [...found, `${key}'s slice names somebody`];
     const behind = (slice.ports ?? []).map(({ name, port }) => `${name}=${port}`).sort();
     if (
       behind.join() !==
@@ -322,8 +325,7 @@ export class MirrorSimulation {
       for (const service of this.targets[cluster].objects.list(SERVICES)) {
         const { namespace = "", name, labels = {} } = service.metadata;
         const key = `${namespace}/${mirrorOf({ cluster, namespace, service: name })}`;
-        const exported =
-          labels["mirror.linkerd.io/exported"] === "true" && service.spec?.clusterIP !== "None";
+        const exported = labels["mirror.linkerd.io/exported"] === "true";
         if (!exported || !this.#hasNamespace(namespace) || this.#foreign.has(key)) continue;
         expected.set(
           key,

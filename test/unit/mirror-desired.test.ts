@@ -1,6 +1,9 @@
 import { describe, expect, test } from "@jest/globals";
 import { desiredService, examine, isRefusal } from "../../controller/mirror/desired.ts";
+import type { Exclusions } from "../../controller/mirror/metadata.ts";
 import { aLink, anExport, meshed, standalone } from "../support/mirror-objects.ts";
+
+const from = (exclusions: Exclusions = {}) => ({ cluster: "remote", exclusions });
 
 describe("a mirror Service", () => {
   const remote = anExport("service-one", {
@@ -17,7 +20,7 @@ describe("a mirror Service", () => {
       [555, 20_001],
       [666, 20_002],
     ]);
-    expect(desiredService(remote, aLink(), ports, egress)).toEqual({
+    expect(desiredService(remote, aLink(), { ports, mode: "gateway", egressPorts: egress })).toEqual({
       apiVersion: "v1",
       kind: "Service",
       metadata: {
@@ -43,20 +46,28 @@ describe("a mirror Service", () => {
   });
 
   test("has no egress ports where calls go straight to the gateway", () => {
-    const { annotations } = desiredService(remote, aLink(), ports).metadata;
+    const { annotations } = desiredService(remote, aLink(), { ports, mode: "gateway" }).metadata;
     expect(Object.keys(annotations ?? {})).not.toContain("isthmus.dev/egress-ports");
+  });
+
+  test("whose pods are called directly tells Linkerd's destination whom to ask", () => {
+    const { labels } = desiredService(remote, aLink(), { ports, mode: "remote-discovery" }).metadata;
+    expect(labels).toMatchObject({
+      "multicluster.linkerd.io/remote-discovery": "remote",
+      "multicluster.linkerd.io/remote-service": "service-one",
+    });
   });
 
   test("of a name too long for a label gets a shorter one, and still says the whole", () => {
     const long = "s".repeat(60);
-    const mirror = desiredService(anExport(long), aLink(), ports);
+    const mirror = desiredService(anExport(long), aLink(), { ports, mode: "gateway" });
     expect(mirror.metadata.name).toMatch(/^s{46}-[a-z2-7]{16}$/);
     expect(mirror.metadata.annotations).toMatchObject({ "isthmus.dev/remote-service": `ns1/${long}` });
   });
 
   test("takes from a port what callers see, not what belongs to the target's nodes", () => {
     const odd = [{ port: 80, targetPort: "web", nodePort: 30_080, appProtocol: "http" }];
-    expect(desiredService(remote, aLink(), odd).spec?.ports).toEqual([
+    expect(desiredService(remote, aLink(), { ports: odd, mode: "gateway" }).spec?.ports).toEqual([
       { protocol: "TCP", port: 80, targetPort: "web", appProtocol: "http" },
     ]);
   });
@@ -80,7 +91,6 @@ describe("an exported service", () => {
       anExport("x", { spec: { type: "ExternalName", externalName: "example.com" } }),
       "InvalidService",
     ],
-    ["that is headless", anExport("x", { spec: { clusterIP: "None" } }), "InvalidService"],
     ["without a port", anExport("x", { ports: [] }), "InvalidService"],
     [
       "with UDP only",
@@ -98,17 +108,41 @@ describe("an exported service", () => {
       "InvalidService",
     ],
   ])("%s is refused", (_, remote, reason) => {
-    expect(examine(remote, aLink(), standalone)).toMatchObject({ reason, message: expect.any(String) });
+    expect(examine(remote, from(), "gateway", standalone)).toMatchObject({
+      reason,
+      message: expect.any(String),
+    });
   });
 
-  test("that is headless is mirrored where Linkerd's gateway routes to it", () => {
-    const examined = examine(anExport("x", { spec: { clusterIP: "None" } }), aLink(), meshed);
-    expect(isRefusal(examined)).toBe(false);
+  test("that is headless can be mirrored, but is no member of a federated service", () => {
+    const headless = anExport("x", { spec: { clusterIP: "None" } });
+    expect(isRefusal(examine(headless, from(), "gateway", standalone))).toBe(false);
+    expect(examine(headless, from(), "federated", standalone)).toMatchObject({ reason: "InvalidService" });
+  });
+
+  test("to be called pod to pod is refused where no proxy does that, and told what to do", () => {
+    expect(examine(anExport(), from(), "remote-discovery", standalone)).toMatchObject({
+      reason: "UnsupportedMode",
+      message: expect.stringContaining("label it mirror.linkerd.io/exported=true"),
+    });
+    expect(isRefusal(examine(anExport(), from(), "remote-discovery", meshed))).toBe(false);
+  });
+
+  test("with annotations that are not even remembered is refused, unless these are excluded", () => {
+    const remote = { ...anExport("x"), tooLarge: { "big.example.com/a": 200_000 } };
+    expect(examine(remote, from(), "gateway", standalone)).toMatchObject({ reason: "InvalidService" });
+    const excluded = from({ excludedAnnotations: ["big.example.com/*"] });
+    expect(isRefusal(examine(remote, excluded, "gateway", standalone))).toBe(false);
   });
 
   test("with a flood of annotations passes once the Link leaves them out", () => {
     const remote = anExport("x", { annotations: { "big.example.com/a": "é".repeat(40_000) } });
-    const examined = examine(remote, aLink({ excludedAnnotations: ["big.example.com/*"] }), standalone);
+    const examined = examine(
+      remote,
+      from({ excludedAnnotations: ["big.example.com/*"] }),
+      "gateway",
+      standalone,
+    );
     expect(isRefusal(examined)).toBe(false);
   });
 
@@ -118,14 +152,14 @@ describe("an exported service", () => {
       { name: "dns", port: 53, protocol: "UDP" },
       { name: "sigtran", port: 2905, protocol: "SCTP" },
     ];
-    expect(examine(anExport("dns", { ports }), aLink(), standalone)).toEqual({
+    expect(examine(anExport("dns", { ports }), from(), "gateway", standalone)).toEqual({
       ports: [ports[0]],
       note: "not mirrored: dns (UDP), sigtran (SCTP)",
     });
   });
 
   test("is told, where its namespace is protected, how to allow it", () => {
-    expect(examine(anExport("x", { namespace: "kube-system" }), aLink(), standalone)).toEqual({
+    expect(examine(anExport("x", { namespace: "kube-system" }), from(), "gateway", standalone)).toEqual({
       reason: "ProtectedNamespace",
       message:
         "no mirror is made in namespace kube-system unless the controller runs with --allow-namespaces kube-system",

@@ -5,12 +5,11 @@ import { correctedService, correctedSlice } from "../../controller/mirror/drift.
 import { desiredSlices } from "../../controller/mirror/slices.ts";
 import { aLink, anExport, ready } from "../support/mirror-objects.ts";
 
-const desired = desiredService(
-  anExport("web", { labels: { app: "web" } }),
-  aLink(),
-  [{ name: "http", port: 80 }],
-  new Map([[80, 20_001]]),
-);
+const desired = desiredService(anExport("web", { labels: { app: "web" } }), aLink(), {
+  ports: [{ name: "http", port: 80 }],
+  mode: "gateway",
+  egressPorts: new Map([[80, 20_001]]),
+});
 
 /** The mirror as the API server hands it out: with all that it filled in. */
 const stored: Service = {

@@ -1,6 +1,12 @@
 import { describe, expect, test } from "@jest/globals";
 import type { LabelSelector } from "../../contract/index.ts";
-import { gatewaySelector, matchesSelector, selectorQuery } from "../../controller/mirror/selector.ts";
+import {
+  matchesSelector,
+  modeOf,
+  queriesOf,
+  selectorQuery,
+  selectorsOf,
+} from "../../controller/mirror/selector.ts";
 import { aLink } from "../support/mirror-objects.ts";
 
 describe("a selector", () => {
@@ -34,7 +40,38 @@ describe("a selector", () => {
 
   test("that a Link does not have is the export label; an empty one stays empty", () => {
     const { selector: _, ...without } = aLink().spec;
-    expect(selectorQuery(gatewaySelector(without))).toBe("mirror.linkerd.io/exported=true");
-    expect(gatewaySelector(aLink({ selector: {} }).spec)).toEqual({});
+    expect(selectorQuery(selectorsOf(without).gateway)).toBe("mirror.linkerd.io/exported=true");
+    expect(selectorsOf(aLink({ selector: {} }).spec).gateway).toEqual({});
+  });
+});
+
+describe("the selectors of a Link", () => {
+  const defaults = selectorsOf(aLink().spec);
+
+  test("are asked for with as few queries as can be", () => {
+    expect(queriesOf([defaults.gateway, defaults.remoteDiscovery, defaults.federated])).toEqual([
+      "mirror.linkerd.io/exported in (remote-discovery,true)",
+      "mirror.linkerd.io/federated=member",
+    ]);
+  });
+
+  test("that cannot be one query are asked for apart; the same one only once", () => {
+    const complex = { matchLabels: { a: "1", b: "2" } };
+    expect(queriesOf([complex, complex, { matchExpressions: [{ key: "c", operator: "Exists" }] }])).toEqual([
+      "a=1,b=2",
+      "c",
+    ]);
+  });
+
+  test("that are all empty ask for nothing, so that the connection is tried all the same", () => {
+    expect(queriesOf([{}, {}])).toEqual(["mirror.linkerd.io/exported,!mirror.linkerd.io/exported"]);
+  });
+
+  test("have a service that two of them choose called directly", () => {
+    const both = { ...defaults, gateway: { matchLabels: { a: "b" } } };
+    const labels = { a: "b", "mirror.linkerd.io/exported": "remote-discovery" };
+    expect(modeOf(both, labels)).toBe("remote-discovery");
+    expect(modeOf(both, { a: "b" })).toBe("gateway");
+    expect(modeOf(both, { "mirror.linkerd.io/exported": "true" })).toBeUndefined();
   });
 });

@@ -11,7 +11,11 @@ const egressPorts = new Map([
   [555, 20_001],
   [666, 20_002],
 ]);
-const mirror = desiredService(anExport("service-one", { labels: { lk: "lv" } }), aLink(), ports, egressPorts);
+const mirror = desiredService(anExport("service-one", { labels: { lk: "lv" } }), aLink(), {
+  ports,
+  mode: "gateway",
+  egressPorts,
+});
 
 describe("the slice of a mirror", () => {
   test("names the egress pods and each port's egress port, and is told apart from others' slices", () => {

@@ -1,0 +1,255 @@
+import {
+  federatedName,
+  type Link,
+  type LinkServiceStatus,
+  linkLabelValue,
+  REMOTE_SERVICE_ANNOTATION,
+  SERVICE_REASON,
+} from "../../contract/index.ts";
+import { isForbidden, isInvalid } from "../kube/errors.ts";
+import type { Log } from "../kube/log.ts";
+import { type EndpointSlice, keyOf, refOf, type Service } from "../kube/objects.ts";
+import type { Backends } from "./backends.ts";
+import type { Claims, FederatedClaim, Member } from "./claims.ts";
+import { examine, isRefusal, type MirrorPolicy, type Refusal } from "./desired.ts";
+import { compareAge } from "./duplicates.ts";
+import {
+  desiredFederated,
+  type KeptMember,
+  keptMemberSlice,
+  localSlices,
+  type Model,
+  memberLabels,
+  memberPortsKey,
+  memberSlices,
+  type RemoteMember,
+} from "./federated.ts";
+import type { MirrorObjects } from "./mirror-objects.ts";
+import { linkLabelOf } from "./ownership.ts";
+import type { EgressPorts } from "./ports.ts";
+import { missingNamespace, portsExhausted, refusedByServer } from "./refusals.ts";
+import type { SourceCluster } from "./source.ts";
+
+export interface FederatedReconcilerOptions {
+  source: SourceCluster;
+  claims: Claims;
+  backends: Backends;
+  ports: EgressPorts;
+  policy: MirrorPolicy;
+  objects: MirrorObjects;
+  log: Log;
+  /** What became of an exported service. */
+  report: (member: Member, outcome: LinkServiceStatus) => void;
+}
+
+/** A member that can be one. */
+interface Admitted extends RemoteMember {
+  member: Member;
+}
+
+/**
+ * One federated Service, by its key. All that it has follows, each time, from all members that are known now, so that
+ * however many join and leave at once, none is lost.
+ */
+export class FederatedReconciler {
+  readonly #options: FederatedReconcilerOptions;
+  /** Labels of the Links whose members had egress ports when last looked at. */
+  readonly #labels = new Map<string, ReadonlySet<string>>();
+  /** Why members in this cluster cannot be members, by their keys: said once. */
+  readonly #localProblems = new Map<string, string>();
+
+  constructor(options: FederatedReconcilerOptions) {
+    this.#options = options;
+  }
+
+  /** Make it what its members want; with no member left, it goes. */
+  async reconcile(
+    key: string,
+    claim: FederatedClaim | undefined,
+    signal: AbortSignal,
+  ): Promise<Refusal | undefined> {
+    const { source, claims, objects } = this.#options;
+    const actual = this.#actual(key);
+    const kept = this.#kept(actual);
+    const local = this.#localModel(claim?.local);
+    const admitted = this.#admit(key, claim?.members ?? []);
+    const { namespace = "" } = refOf(key);
+    this.#releaseOthers(key, actual, [...admitted, ...kept]);
+    if (admitted.length === 0 && local === undefined && kept.length === 0) {
+      await objects.remove(refOf(key), actual, signal);
+      return undefined;
+    }
+    if (!source.hasNamespace(namespace)) {
+      return this.#tell(admitted, missingNamespace(namespace));
+    }
+    const model = local ?? this.#oldest(admitted, kept, actual);
+    const name = originalName(actual, admitted, claim?.local);
+    const service = desiredFederated(
+      { namespace, name },
+      {
+        isthmus: this.#options.policy.namespace,
+        model,
+        actual,
+        members: admitted,
+        kept,
+        hasLocal: local !== undefined,
+      },
+    );
+    try {
+      const refusal = await objects.ensure(
+        {
+          service,
+          slices: (made, existing) => this.#slices(made, existing, admitted, kept, local && claim?.local),
+          governs: (object) => claims.isFederation(object),
+        },
+        signal,
+      );
+      if (refusal !== undefined) return this.#tell(admitted, refusal);
+    } catch (error) {
+      if (!isInvalid(error) && !isForbidden(error)) throw error;
+      return this.#tell(admitted, refusedByServer(error));
+    }
+    for (const { member } of admitted) {
+      this.#report(member, { mirrored: true, reason: SERVICE_REASON.mirrored });
+    }
+    return undefined;
+  }
+
+  /** The name goes to another. */
+  refuse(claim: FederatedClaim, refusal: Refusal): void {
+    for (const member of claim.members) this.#refuse(member, refusal);
+  }
+
+  #actual(key: string): Service | undefined {
+    const actual = this.#options.source.services.get(key);
+    return actual !== undefined && this.#options.claims.isFederation(actual) ? actual : undefined;
+  }
+
+  #kept(actual: Service | undefined): KeptMember[] {
+    if (actual === undefined) return [];
+    return [...this.#options.claims.keptMembers(actual)].map(([link, entry]) => {
+      const egressPorts = actual.metadata.annotations?.[memberPortsKey(link)];
+      return { link, entry, ...(egressPorts === undefined ? {} : { egressPorts }) };
+    });
+  }
+
+  /** The members that can be; the others are told why not. */
+  #admit(key: string, members: readonly Member[]): Admitted[] {
+    const { policy, ports } = this.#options;
+    return members.flatMap((member) => {
+      const { link, remote } = member;
+      const origin = { cluster: link.spec.targetClusterName, exclusions: link.spec };
+      const examined = examine(remote, origin, "federated", policy);
+      const owner = memberPortsOwner(key, linkLabelValue(link.metadata));
+      if (isRefusal(examined)) {
+        ports.release(owner);
+        this.#refuse(member, examined);
+        return [];
+      }
+      if (policy.dataPlane === "linkerd") return [{ member, link, ports: examined.ports }];
+      const egressPorts = ports.assign(
+        owner,
+        examined.ports.map(({ port }) => port),
+      );
+      if (egressPorts === undefined) {
+        this.#refuse(member, portsExhausted(ports));
+        return [];
+      }
+      return [{ member, link, ports: examined.ports, egressPorts }];
+    });
+  }
+
+  #localModel(local: Service | undefined): Model | undefined {
+    if (local === undefined) return undefined;
+    const { policy, log } = this.#options;
+    const origin = { cluster: "this one", exclusions: policy.localExclusions };
+    const examined = examine(local, origin, "federated", policy);
+    const key = keyOf(local);
+    if (isRefusal(examined)) {
+      if (this.#localProblems.get(key) !== examined.message) {
+        log.warn("a service of this cluster cannot be a member", { service: key, ...examined });
+      }
+      this.#localProblems.set(key, examined.message);
+      return undefined;
+    }
+    this.#localProblems.delete(key);
+    return { service: local, ports: examined.ports, exclusions: policy.localExclusions };
+  }
+
+  /** The member of the oldest Link says what the Service is like, unless an older one only cannot be asked now. */
+  #oldest(
+    admitted: readonly Admitted[],
+    kept: readonly KeptMember[],
+    actual: Service | undefined,
+  ): Model | undefined {
+    const [first] = admitted;
+    const before = kept.some(({ link }) => first === undefined || compareAge(link, first.link) < 0);
+    if (first === undefined || (before && actual !== undefined)) return undefined;
+    return { service: first.member.remote, ports: first.ports, exclusions: first.link.spec };
+  }
+
+  #slices(
+    service: Service,
+    existing: readonly EndpointSlice[],
+    admitted: readonly Admitted[],
+    kept: readonly KeptMember[],
+    local: Service | undefined,
+  ): EndpointSlice[] {
+    const { source, backends, policy } = this.#options;
+    // Linkerd's proxies ask the members' clusters themselves.
+    if (policy.dataPlane === "linkerd") return [];
+    const keptLinks = new Map(kept.map(({ link }) => [linkLabelValue(link.metadata), link]));
+    return [
+      ...admitted.flatMap((each) => {
+        const empty = each.member.target.availabilityOf(each.member.remote) === "empty";
+        return memberSlices(service, each, { ...backends.of(each.link), empty });
+      }),
+      ...existing.flatMap((slice) => {
+        const link = keptLinks.get(linkLabelOf(slice) ?? "");
+        return link === undefined ? [] : [keptMemberSlice(service, slice, backends.of(link))];
+      }),
+      ...(local === undefined ? [] : localSlices(service, source.localSlicesOf(local))),
+    ];
+  }
+
+  /** Members that have left give their egress ports back. */
+  #releaseOthers(key: string, actual: Service | undefined, members: readonly { link: Link }[]): void {
+    const had = this.#labels.get(key) ?? memberLabels(actual);
+    const labels = new Set(members.map(({ link }) => linkLabelValue(link.metadata)));
+    for (const label of had)
+      if (!labels.has(label)) this.#options.ports.release(memberPortsOwner(key, label));
+    if (labels.size > 0) this.#labels.set(key, labels);
+    else this.#labels.delete(key);
+  }
+
+  #tell(admitted: readonly Admitted[], refusal: Refusal): Refusal {
+    for (const { member } of admitted) this.#refuse(member, refusal);
+    return refusal;
+  }
+
+  #refuse(member: Member, refusal: Refusal): void {
+    this.#report(member, { mirrored: false, ...refusal });
+  }
+
+  #report(member: Member, outcome: Pick<LinkServiceStatus, "mirrored" | "reason" | "message">): void {
+    const { namespace = "", name } = member.remote.metadata;
+    this.#options.report(member, { namespace, name, mirror: federatedName(name), ...outcome });
+  }
+}
+
+/** Who has the egress ports of a member: the federated Service for one Link. */
+export function memberPortsOwner(key: string, linkLabel: string): string {
+  return `${key}@${linkLabel}`;
+}
+
+/** The name that the members have: the federated Service's own may be a shortened one. */
+function originalName(
+  actual: Service | undefined,
+  admitted: readonly Admitted[],
+  local: Service | undefined,
+): string {
+  const known = local?.metadata.name ?? admitted[0]?.member.remote.metadata.name;
+  if (known !== undefined) return known;
+  const [, name = ""] = actual?.metadata.annotations?.[REMOTE_SERVICE_ANNOTATION]?.split("/") ?? [];
+  return name;
+}

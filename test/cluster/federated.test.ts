@@ -1,0 +1,254 @@
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import type { Service } from "../../controller/kube/objects.ts";
+import { SERVICES } from "../../controller/kube/resource.ts";
+import { until } from "./until.ts";
+import { World } from "./world.ts";
+
+let world: World;
+beforeEach(async () => {
+  world = await World.create();
+});
+afterEach(() => world.destroy());
+
+const MEMBER = { "mirror.linkerd.io/federated": "member" };
+const JOINED = "multicluster.linkerd.io/remote-discovery";
+const LOCAL = "multicluster.linkerd.io/local-discovery";
+
+/** A Link whose members are those that carry `member-of.<name>`: all Links here lead to one target. */
+async function linkOf(name: string): Promise<void> {
+  await world.link({ federatedServiceSelector: { matchLabels: { [`member-of.${name}`]: "yes" } } }, name);
+}
+
+/** A Service of the target, a member for these Links. */
+async function member(name: string, links: string[], spec: Service["spec"] = {}): Promise<Service> {
+  const labels = Object.fromEntries(links.map((link) => [`member-of.${link}`, "yes"]));
+  return await world.export(name, { labels: { ...labels, app: name } }, spec);
+}
+
+async function annotations(name: string): Promise<Record<string, string>> {
+  return (await world.mirror(name)).metadata.annotations ?? {};
+}
+
+/** Wait until a federated service has these members. */
+async function members(name: string, remote: string | undefined, local?: string): Promise<void> {
+  await until(async () => {
+    const { [JOINED]: there, [LOCAL]: here } = await annotations(name);
+    expect({ there, here }).toEqual({ there: remote, here: local });
+  });
+}
+
+describe("a federated service", () => {
+  test("is there with its first member, says who it is, and has no endpoints where Linkerd's proxies find them", async () => {
+    await world.link();
+    await world.start({ dataPlane: "linkerd" });
+    await world.export("web", { labels: MEMBER, annotations: { ak: "av" } });
+    const service = await until(() => world.mirror("web-federated"));
+    expect(service.metadata.labels).toEqual({
+      "mirror.linkerd.io/mirrored-service": "true",
+      "app.kubernetes.io/managed-by": "isthmus",
+      "isthmus.dev/federated-by": world.isthmus,
+    });
+    expect(service.metadata.annotations).toEqual({
+      ak: "av",
+      [JOINED]: "web@remote",
+      "isthmus.dev/remote-service": `${world.namespace}/web`,
+    });
+    expect(service.spec?.ports).toMatchObject([{ name: "http", port: 80 }]);
+    expect(await world.serviceReason("web", "Mirrored")).toMatchObject({ mirror: "web-federated" });
+    expect(await world.names()).toEqual({ services: ["web-federated"], slices: [] });
+  });
+
+  test("leads, without a mesh, to each member through the egress, and to this cluster's own pods", async () => {
+    await world.putEgressPod("10.1.0.9");
+    await linkOf("east");
+    await linkOf("west");
+    await world.start();
+    await member("web", ["east", "west"]);
+    const local = await world.putLocal("web", MEMBER, { selector: { app: "web" } });
+    await members("web-federated", "web@east,web@west", "web");
+    const service = await world.mirror("web-federated");
+    const port = (link: string) =>
+      Number(
+        service.metadata.annotations?.[`egress-ports.isthmus.dev/${world.isthmus}.${link}`]?.split("=")[1],
+      );
+    expect(port("east")).not.toBe(port("west"));
+    const slices = await world.slicesOf("web-federated");
+    for (const link of ["east", "west"]) {
+      const slice = slices.find(
+        ({ metadata }) => metadata.labels?.["mirror.linkerd.io/cluster-name"] === link,
+      );
+      expect(slice).toMatchObject({
+        metadata: { labels: { "isthmus.dev/link": `${world.isthmus}.${link}` } },
+        endpoints: [{ addresses: ["10.1.0.9"], conditions: { ready: true } }],
+        ports: [{ name: "http", port: port(link) }],
+      });
+    }
+    // Kubernetes keeps the slices of a Service with its labels; a control plane without nodes has none to fill.
+    await until(async () => expect(await world.slicesOf("web")).toHaveLength(1));
+    const [own] = await world.slicesOf("web");
+    await world.putLocalEndpoints(own!, ["10.244.0.5", "10.244.0.6"]);
+    await until(async () => {
+      const addresses = (await world.slicesOf("web-federated"))
+        .filter(({ metadata }) => metadata.labels?.["isthmus.dev/link"] === undefined)
+        .flatMap(({ endpoints, ports }) =>
+          (endpoints ?? []).map(({ addresses: [ip] }) => `${ip}:${ports?.[0]?.port}`),
+        );
+      expect(addresses.sort()).toEqual(["10.244.0.5:80", "10.244.0.6:80"]);
+    });
+    expect(local.metadata.labels).not.toHaveProperty(["isthmus.dev/federated-by"]);
+  });
+
+  test("is joined and left by members one by one, and goes with the last", async () => {
+    await linkOf("east");
+    await linkOf("west");
+    await world.start();
+    await member("web", ["west"]);
+    await members("web-federated", "web@west");
+    await member("web", ["east", "west"]);
+    await members("web-federated", "web@east,web@west");
+    await member("web", ["east"]);
+    await members("web-federated", "web@east");
+    await world.putLocal("web", MEMBER);
+    await members("web-federated", "web@east", "web");
+    await member("web", []);
+    await members("web-federated", undefined, "web");
+    await world.putLocal("web", {});
+    await until(async () => expect(await world.names()).toMatchObject({ services: ["web"] }));
+  });
+
+  test("is there with a local member alone, and keeps it when others come and go", async () => {
+    await world.link();
+    await world.start();
+    await world.putLocal("web", MEMBER);
+    await members("web-federated", undefined, "web");
+    await world.export("web", { labels: MEMBER });
+    await members("web-federated", "web@remote", "web");
+    await world.export("web", { labels: { app: "web" } });
+    await members("web-federated", undefined, "web");
+  });
+
+  test("is like this cluster's member, else like that of the oldest Link, ports and labels alike", async () => {
+    await linkOf("east");
+    await until(async () => expect(Date.now() % 1000).toBeLessThan(500));
+    await linkOf("west");
+    await world.start();
+    await member("web", ["east", "west"]);
+    await members("web-federated", "web@east,web@west");
+    await world.putLocal("web", { ...MEMBER, tier: "local" }, { ports: [{ name: "http", port: 8080 }] });
+    await until(async () => {
+      const service = await world.mirror("web-federated");
+      expect(service.metadata.labels).toMatchObject({ tier: "local" });
+      expect(service.spec?.ports?.map(({ port }) => port)).toEqual([8080]);
+    });
+    await world.source.delete(SERVICES, { namespace: world.namespace, name: "web" });
+    await until(async () => {
+      const service = await world.mirror("web-federated");
+      expect(service.metadata.labels).toMatchObject({ app: "web" });
+      expect(service.metadata.labels).not.toHaveProperty("tier");
+      expect(service.spec?.ports?.map(({ port }) => port)).toEqual([80]);
+    });
+  });
+
+  test("is refused for headless members, with a reason", async () => {
+    await world.link();
+    await world.start();
+    await world.export("web", { labels: MEMBER }, { clusterIP: "None" });
+    expect(await world.serviceReason("web", "InvalidService")).toMatchObject({ mirror: "web-federated" });
+    expect((await world.names()).services).toEqual([]);
+  });
+
+  test("and a mirror of one service are told apart in the status", async () => {
+    await world.link();
+    await world.start();
+    await world.export("web", { labels: { ...MEMBER, "mirror.linkerd.io/exported": "true" } });
+    await until(async () =>
+      expect((await world.getLink()).status).toMatchObject({
+        mirroredServices: 2,
+        services: [
+          { name: "web", mirror: "web-federated", mirrored: true },
+          { name: "web", mirror: "web-remote", mirrored: true },
+        ],
+      }),
+    );
+  });
+
+  test("loses no member when many Links and this cluster join and leave at once", async () => {
+    const links = Array.from({ length: 8 }, (_, i) => `c${i}`);
+    for (const link of links) await linkOf(link);
+    await world.start();
+    for (let round = 0; round < 6; round++) {
+      const now = links.filter((_, i) => (i + round) % 3 !== 0);
+      const here = round % 2 === 0;
+      await Promise.all([
+        member("web", now),
+        member("api", [...links].reverse().slice(round)),
+        world.putLocal("web", here ? MEMBER : {}),
+        ...(round === 3 ? [linkOf("c9")] : []),
+      ]);
+      await members("web-federated", now.map((link) => `web@${link}`).join(","), here ? "web" : undefined);
+    }
+    await members(
+      "api-federated",
+      links
+        .slice(0, 3)
+        .map((link) => `api@${link}`)
+        .join(","),
+    );
+  });
+
+  test("keeps members whose cluster cannot be asked, over a restart, and loses them only once it can", async () => {
+    await linkOf("east");
+    await linkOf("west");
+    const first = await world.start();
+    await member("web", ["east", "west"]);
+    await members("web-federated", "web@east,web@west");
+    await first.stop();
+    await world.putCredentials(await world.kubeconfig({ token: "revoked" }), "east");
+    await member("web", []);
+    const before = await annotations("web-federated");
+    await world.start();
+    await members("web-federated", "web@east");
+    await world.reason("Connected", "Unauthorized", "east");
+    const key = `egress-ports.isthmus.dev/${world.isthmus}.east`;
+    expect((await annotations("web-federated"))[key]).toBe(before[key]);
+    expect((await world.slicesOf("web-federated")).map(({ metadata }) => metadata.labels)).toMatchObject([
+      { "mirror.linkerd.io/cluster-name": "east" },
+    ]);
+    await world.putCredentials(await world.kubeconfig(), "east");
+    await until(async () => expect(await world.names()).toEqual({ services: [], slices: [] }));
+  });
+
+  test("loses the member of a Link that is deleted, even if the Link's target is gone, and the Link goes", async () => {
+    await linkOf("east");
+    await linkOf("west");
+    await world.start();
+    await member("web", ["east", "west"]);
+    await members("web-federated", "web@east,web@west");
+    await world.wire.cut();
+    await world.deleteLink("east");
+    await members("web-federated", "web@west");
+    await until(async () => await expect(world.getLink("east")).rejects.toMatchObject({ status: 404 }));
+    expect((await world.slicesOf("web-federated")).length).toBe(1);
+  });
+
+  test("is put right by itself after a hand edit, and leaves a Service of its name alone that is not ours", async () => {
+    await world.putLocal("api-federated", { app: "theirs" });
+    await world.link();
+    await world.start();
+    await world.export("web", { labels: MEMBER });
+    await world.export("api", { labels: MEMBER });
+    await members("web-federated", "web@remote");
+    await world.source.patch(
+      SERVICES,
+      { namespace: world.namespace, name: "web-federated" },
+      { metadata: { annotations: { [JOINED]: "web@elsewhere" } }, spec: { selector: { a: "b" } } },
+      { type: "merge" },
+    );
+    await members("web-federated", "web@remote");
+    await until(async () => expect((await world.mirror("web-federated")).spec?.selector).toBeUndefined());
+    await world.serviceReason("api", "NameConflict");
+    expect(await annotations("api-federated")).toEqual({});
+    await world.source.delete(SERVICES, { namespace: world.namespace, name: "web-federated" });
+    await members("web-federated", "web@remote");
+  });
+});
