@@ -5,6 +5,7 @@ import {
   mirrorName,
   podMirrorName,
   REMOTE_HOST_ANNOTATION,
+  REMOTE_SERVICE_ANNOTATION,
   sliceName,
 } from "../../contract/index.ts";
 import type { Endpoint, EndpointSlice, Service, ServicePort } from "../kube/objects.ts";
@@ -74,6 +75,16 @@ export function desiredPodService(
     },
     spec: { type: "ClusterIP", ports: ports.map(mirroredPort) },
   };
+}
+
+/** Whether a mirror is that of this pod. */
+export function isMirrorOfPod(mirror: Service, remote: Service, host: string): boolean {
+  const { annotations = {} } = mirror.metadata;
+  const { namespace, name } = remote.metadata;
+  return (
+    annotations[REMOTE_HOST_ANNOTATION] === host &&
+    annotations[REMOTE_SERVICE_ANNOTATION] === `${namespace}/${name}`
+  );
 }
 
 /**

@@ -19,7 +19,13 @@ import {
   type MirrorPolicy,
   type Refusal,
 } from "./desired.ts";
-import { desiredPodService, headlessSlices, isMirroredByPod, type PodEndpoint } from "./headless.ts";
+import {
+  desiredPodService,
+  headlessSlices,
+  isMirroredByPod,
+  isMirrorOfPod,
+  type PodEndpoint,
+} from "./headless.ts";
 import type { MirrorObjects, Plan } from "./mirror-objects.ts";
 import type { EgressPorts } from "./ports.ts";
 import type { FederatedReconciler } from "./reconcile-federated.ts";
@@ -206,7 +212,9 @@ export class MirrorReconciler {
     const { source, claims } = this.#options;
     return [...claims.podsOf(claim)].flatMap(([key, { host, ready }]) => {
       const mirror = source.services.get(key);
-      if (mirror === undefined || !claims.governs(claim.link, mirror)) return [];
+      // Another may have the name; then it is no way to the pod.
+      if (mirror === undefined || !isMirrorOfPod(mirror, claim.remote, host)) return [];
+      if (!claims.governs(claim.link, mirror)) return [];
       const { clusterIP, clusterIPs } = mirror.spec ?? {};
       return [{ host, ready, ips: clusterIPs ?? (clusterIP ? [clusterIP] : []) }];
     });
