@@ -1,7 +1,14 @@
+import type { Clock } from "./clock.ts";
 import { type KubeObject, keyOf } from "./objects.ts";
 import type { Sink } from "./sink.ts";
 import type { Store } from "./store.ts";
 import { compareVersions } from "./version.ts";
+
+/**
+ * An object whose labels change from what one selection asks for to what another does leaves the one and enters the other,
+ * on two watches of which either can be first. For so long it is not taken to be gone.
+ */
+const MOVING_MS = 250;
 
 /** What one of the parts has seen. */
 interface Part<T> {
@@ -18,10 +25,12 @@ interface Part<T> {
  */
 export class Union<T extends KubeObject> {
   readonly #store: Store<T>;
+  readonly #clock: Clock;
   #parts: Part<T>[] = [];
 
-  constructor(store: Store<T>) {
+  constructor(store: Store<T>, clock: Clock) {
     this.#store = store;
+    this.#clock = clock;
   }
 
   /** Whether every part has been listed. */
@@ -45,11 +54,9 @@ export class Union<T extends KubeObject> {
         if (!this.#isOutdated(object)) this.#store.apply(object);
       },
       delete: (object) => {
-        const key = keyOf(object);
-        part.objects.delete(key);
-        // Another selection may have it, or may turn out to have it once it is listed.
-        if (!alive() || !this.listed || this.#parts.some((each) => each.objects.has(key))) return;
-        this.#store.delete(object);
+        part.objects.delete(keyOf(object));
+        if (this.#parts.length === 1) this.#gone(part, object);
+        else this.#clock.after(MOVING_MS, () => this.#gone(part, object));
       },
       reset: (objects, resourceVersion) => {
         if (!alive()) return;
@@ -59,6 +66,14 @@ export class Union<T extends KubeObject> {
         else for (const object of objects) if (!this.#isOutdated(object)) this.#store.apply(object);
       },
     };
+  }
+
+  /** One part sees an object no longer. Another may have it, or may turn out to have it once it is listed. */
+  #gone(part: Part<T>, object: T): void {
+    const key = keyOf(object);
+    if (!this.#parts.includes(part) || !this.listed || this.#parts.some((each) => each.objects.has(key)))
+      return;
+    this.#store.delete(object);
   }
 
   /** Each object once, as the part that saw it last saw it. */

@@ -104,6 +104,34 @@ describe("a Link says why it has no connection", () => {
     await world.reason("Synced", "Synced", "twin");
   });
 
+  test("when it takes over from an older one, keeping each mirror as it is, even if its target cannot be asked", async () => {
+    await world.putEgressPod("10.1.0.9");
+    await world.link();
+    const controller = await world.start();
+    await world.export("web");
+    const before = await until(() => world.mirror("web-remote"));
+    await until(() => world.slice("web-remote"));
+    await world.putCredentials(await world.kubeconfig({ token: "wrong" }), "younger");
+    await world.putLink(
+      { targetClusterName: "remote", clusterCredentialsSecret: "cluster-credentials-younger" },
+      "younger",
+    );
+    await world.reason("Connected", "DuplicateTarget", "younger");
+    await world.deleteLink();
+    await until(async () => await expect(world.getLink()).rejects.toMatchObject({ status: 404 }));
+    const mirror = await world.mirror("web-remote");
+    expect(mirror.metadata.uid).toBe(before.metadata.uid);
+    expect(mirror.metadata.labels).toMatchObject({ "isthmus.dev/link": `${world.isthmus}.younger` });
+    expect((await world.slice("web-remote")).metadata.labels).toMatchObject({
+      "isthmus.dev/link": `${world.isthmus}.younger`,
+    });
+    expect(controller.writes.filter((write) => /^DELETE .*(services|endpointslices)\//.test(write))).toEqual(
+      [],
+    );
+    await world.putCredentials(await world.kubeconfig(), "younger");
+    await world.reason("Synced", "Synced", "younger");
+  });
+
   test("by an Event when it breaks and one when it is well again", async () => {
     await world.link();
     await world.reason("Connected", "Connected");

@@ -153,13 +153,88 @@ describe("an exported service", () => {
     });
   });
 
-  test("for pods to call directly is not mirrored through the gateway", async () => {
+  test("for pods to call directly is mirrored without endpoints, and says whom Linkerd's destination is to ask", async () => {
+    await world.link();
+    await world.start({ dataPlane: "linkerd" });
+    const labels = { "mirror.linkerd.io/exported": "remote-discovery", lk: "lv" };
+    await world.export("web-svc", { labels });
+    const mirror = await until(() => world.mirror("web-svc-remote"));
+    expect(mirror.metadata.labels).toEqual({
+      lk: "lv",
+      "mirror.linkerd.io/mirrored-service": "true",
+      "mirror.linkerd.io/cluster-name": "remote",
+      "multicluster.linkerd.io/remote-discovery": "remote",
+      "multicluster.linkerd.io/remote-service": "web-svc",
+      "app.kubernetes.io/managed-by": "isthmus",
+      "isthmus.dev/link": `${world.isthmus}.remote`,
+    });
+    expect(mirror.spec?.ports).toMatchObject([{ name: "http", port: 80 }]);
+    await world.serviceReason("web-svc", "Mirrored");
+    expect(await world.names()).toEqual({ services: ["web-svc-remote"], slices: [] });
+  });
+
+  test("for pods to call directly is refused where no proxy could, and told how to export it instead", async () => {
     await world.link();
     await world.start();
-    await world.export("direct", { labels: { "mirror.linkerd.io/exported": "remote-discovery" } });
+    await world.export("web-svc", { labels: { "mirror.linkerd.io/exported": "remote-discovery" } });
+    expect((await world.serviceReason("web-svc", "UnsupportedMode")).message).toContain(
+      "label it mirror.linkerd.io/exported=true",
+    );
+    expect(await world.names()).toEqual(NOTHING);
+  });
+
+  test("changes between the gateway and direct calls and keeps its mirror: slices and labels come and go", async () => {
+    await world.link();
+    await world.start({ dataPlane: "linkerd" });
+    await world.export("web");
+    const { uid } = (await until(() => world.mirror("web-remote"))).metadata;
+    await until(() => world.slice("web-remote"));
+    await world.export("web", { labels: { "mirror.linkerd.io/exported": "remote-discovery" } });
+    await until(async () => expect(await world.names()).toEqual({ services: ["web-remote"], slices: [] }));
+    await until(async () =>
+      expect((await world.mirror("web-remote")).metadata.labels).toMatchObject({
+        "multicluster.linkerd.io/remote-service": "web",
+      }),
+    );
     await world.export("web");
     await until(() => world.slice("web-remote"));
-    expect((await world.names()).services).toEqual(["web-remote"]);
+    const mirror = await world.mirror("web-remote");
+    expect(mirror.metadata.uid).toBe(uid);
+    expect(mirror.metadata.labels).not.toHaveProperty(["multicluster.linkerd.io/remote-service"]);
+  });
+
+  test("of a Link without a selector for the gateway is mirrored for direct calls only", async () => {
+    await world.link({ selector: {}, gatewayAddresses: [] });
+    await world.start({ dataPlane: "linkerd" });
+    await world.export("service-one", { labels: { "mirror.linkerd.io/exported": "remote-discovery" } });
+    await world.export("service-two");
+    await until(() => world.mirror("service-one-remote"));
+    await world.reason("Synced", "Synced");
+    expect(await world.names()).toEqual({ services: ["service-one-remote"], slices: [] });
+  });
+
+  test("has endpoints that take no calls while nobody is ready in the target, and they take some again once somebody is", async () => {
+    await world.putEgressPod("10.1.0.9");
+    await world.link();
+    await world.start();
+    const service = await world.export("web");
+    const ready = async (expected: boolean) => {
+      await until(async () =>
+        expect((await world.slice("web-remote")).endpoints).toMatchObject([
+          { addresses: ["10.1.0.9"], conditions: { ready: expected } },
+        ]),
+      );
+    };
+    // No slice of it is known: then there is nothing to conclude.
+    await ready(true);
+    await world.putSlice(service, []);
+    await ready(false);
+    expect((await world.slice("web-remote")).metadata.annotations).toMatchObject({
+      "isthmus.dev/remote-endpoints": "none",
+    });
+    await world.putSlice(service, [{ addresses: ["10.9.0.1"], conditions: { ready: false } }]);
+    await world.putSlice(service, [{ addresses: ["10.9.0.1"], conditions: { ready: true } }]);
+    await ready(true);
   });
 
   test("waits for its namespace, and says so until it is there", async () => {

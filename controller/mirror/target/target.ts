@@ -100,8 +100,8 @@ export class Target {
     this.slices = new Store<EndpointSlice>({ capacity: MAX_SLICES })
       .index(BY_SERVICE, (slice) => [serviceKeyOf(slice)])
       .index(BY_POD, (slice) => podMirrorKeys(slice, cluster));
-    this.#serviceUnion = new Union(this.services);
-    this.#sliceUnion = new Union(this.slices);
+    this.#serviceUnion = new Union(this.services, options.clock);
+    this.#sliceUnion = new Union(this.slices, options.clock);
   }
 
   get state(): ConnectionState {
