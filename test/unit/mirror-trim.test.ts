@@ -1,0 +1,95 @@
+import { describe, expect, test } from "@jest/globals";
+import type { EndpointSlice, Service } from "../../controller/kube/objects.ts";
+import { trimmedService, trimmedSlice } from "../../controller/mirror/target/trim.ts";
+import { anExport } from "../support/mirror-objects.ts";
+
+describe("of an exported service", () => {
+  test("only what mirrors are made from is remembered", () => {
+    const service = anExport("web", {
+      annotations: {
+        kept: "yes",
+        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        "mirror.linkerd.io/gateway-name": "gw",
+        "mirror.linkerd.io/gateway-ns": "mc",
+      },
+      spec: { clusterIP: "10.0.0.1", selector: { app: "web" }, externalIPs: ["192.0.2.1"] },
+      ports: [{ name: "http", port: 80, nodePort: 30_080 }],
+    });
+    const trimmed = trimmedService(service);
+    expect(trimmed?.metadata.annotations).toEqual({
+      kept: "yes",
+      "mirror.linkerd.io/gateway-name": "gw",
+      "mirror.linkerd.io/gateway-ns": "mc",
+    });
+    expect(trimmed?.spec).toEqual({ clusterIP: "10.0.0.1", ports: [{ name: "http", port: 80 }] });
+  });
+
+  test("annotations beyond what a mirror may have are forgotten, the largest first, and their sizes told", () => {
+    const annotations = { small: "x", huge: "x".repeat(100_000), large: "x".repeat(60_000) };
+    const trimmed = trimmedService(anExport("web", { annotations }));
+    expect(Object.keys(trimmed?.metadata.annotations ?? {}).sort()).toEqual(["large", "small"]);
+    expect(trimmed?.tooLarge).toEqual({ huge: 100_004 });
+  });
+
+  test.each<[string, Service]>([
+    ["whose name is none", anExport("../../x")],
+    ["whose namespace is none", anExport("web", { namespace: "a b" })],
+    ["with a port that is none", anExport("web", { ports: [{ port: 0 }] })],
+    ["with a port that is text", anExport("web", { ports: [{ port: "80" as never }] })],
+    ["with ports that are no list", anExport("web", { ports: {} as never })],
+    ["with a label that is no text", anExport("web", { labels: { a: {} as never } })],
+  ])("nothing is taken, if it is one %s", (_, service) => {
+    expect(trimmedService(service)).toBeUndefined();
+  });
+});
+
+describe("of a slice", () => {
+  const slice = (changes: Partial<EndpointSlice>, labels: Record<string, string> = {}): EndpointSlice => ({
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: {
+      namespace: "ns1",
+      name: "web-abc",
+      labels: { "kubernetes.io/service-name": "web", other: "label", ...labels },
+    },
+    addressType: "IPv4",
+    ...changes,
+  });
+  const headless = { "service.kubernetes.io/headless": "" };
+  const pod = { addresses: ["10.1.0.1"], targetRef: { kind: "Pod", name: "web-0", uid: "u" }, nodeName: "n" };
+
+  test("it is remembered whether anybody is ready, not who", () => {
+    const dead = { ...pod, conditions: { ready: false } };
+    expect(trimmedSlice(slice({ endpoints: [dead, pod, pod] }))?.endpoints).toEqual([
+      { addresses: [], conditions: { ready: true } },
+    ]);
+    expect(trimmedSlice(slice({ endpoints: [dead] }))?.endpoints).toEqual([]);
+    expect(trimmedSlice(slice({ endpoints: null as never }))?.endpoints).toEqual([]);
+  });
+
+  test("of a headless service, who the pods are", () => {
+    expect(trimmedSlice(slice({ endpoints: [pod] }, headless))).toMatchObject({
+      metadata: { labels: { "kubernetes.io/service-name": "web", "service.kubernetes.io/headless": "" } },
+      endpoints: [{ addresses: ["10.1.0.1"], conditions: {}, targetRef: { kind: "Pod", name: "web-0" } }],
+    });
+  });
+
+  test("written by hand without the label, all the same where its endpoints have hostnames", () => {
+    const named = { addresses: ["10.1.0.1"], hostname: "web-0" };
+    expect(trimmedSlice(slice({ endpoints: [named] }))?.endpoints).toEqual([{ ...named, conditions: {} }]);
+  });
+
+  test.each<[string, EndpointSlice]>([
+    ["of no service", slice({}, { "kubernetes.io/service-name": "" })],
+    [
+      "with domain names for addresses",
+      slice({ addressType: "FQDN", endpoints: [{ addresses: ["example.com"] }] }),
+    ],
+    ["with more endpoints than can be", slice({ endpoints: Array.from({ length: 1_001 }, () => pod) })],
+    ["with an endpoint without an address", slice({ endpoints: [{ addresses: [] }] })],
+    ["with endpoints that are no list", slice({ endpoints: "x" as never })],
+    ["with a hostname without end", slice({ endpoints: [{ ...pod, hostname: "x".repeat(10_000) }] })],
+  ])("nothing is taken, if it is one %s", (_, odd) => {
+    expect(trimmedSlice(odd)).toBeUndefined();
+  });
+});
