@@ -211,7 +211,12 @@ export class MirrorController {
   /** For `/state`. */
   state(): unknown {
     return {
-      queues: { mirrors: this.#mirrors.depth, links: this.#links.depth, statuses: this.#statuses.depth },
+      queues: {
+        mirrors: this.#mirrors.depth,
+        links: this.#links.depth,
+        statuses: this.#statuses.depth,
+        namespaces: this.#namespacesQueue.depth,
+      },
       egressPorts: this.#ports.usage,
       links: [...this.#targets.values()].map((target) => ({
         link: target.link,
