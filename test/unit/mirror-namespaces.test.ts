@@ -22,11 +22,11 @@ import {
   typesOf,
 } from "../../controller/mirror/namespaces/quota.ts";
 import { SourceCluster } from "../../controller/mirror/source.ts";
-import { Target } from "../../controller/mirror/target.ts";
+import { Target } from "../../controller/mirror/target/target.ts";
 import { SourceWriter } from "../../controller/mirror/writer.ts";
 import { FakeApi } from "../support/fake-api.ts";
 import { FakeClock } from "../support/fake-clock.ts";
-import { aLink, anExport } from "../support/mirror-objects.ts";
+import { aLink, anExport, standalone } from "../support/mirror-objects.ts";
 
 const STANDARD = { configmaps: 1, serviceaccounts: 1 };
 const TYPES = ["configmaps", "deployments.apps", "resourcequotas", "secrets", "serviceaccounts"];
@@ -226,7 +226,13 @@ describe("what one target may have made", () => {
     client = new KubeClient({ cluster: "source", credentials: api.credentials() });
     const clock = new FakeClock();
     const common = { clock, random: () => 0, log: silentLog };
-    const source = new SourceCluster({ ...common, client, namespace: "isthmus" });
+    const source = new SourceCluster({
+      ...common,
+      client,
+      namespace: "isthmus",
+      federatedSelector: undefined,
+      localEndpoints: false,
+    });
     const links = ["greedy", "modest"].map((name) => aLink({ targetClusterName: name }, { name }));
     const targets = new Map<string, Target>();
     for (const link of links) {
@@ -244,7 +250,7 @@ describe("what one target may have made", () => {
       client,
       source,
       targets,
-      claims: new Claims(source, targets),
+      claims: new Claims(source, targets, standalone),
       writer: new SourceWriter(client, () => undefined),
       isthmus: "isthmus",
       never: new Set(["kube-system"]),
