@@ -230,7 +230,7 @@ describe("what one target may have made", () => {
       ...common,
       client,
       namespace: "isthmus",
-      federatedSelector: undefined,
+      federatedSelector: {},
       localEndpoints: false,
     });
     const links = ["greedy", "modest"].map((name) => aLink({ targetClusterName: name }, { name }));
