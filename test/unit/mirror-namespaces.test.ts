@@ -237,7 +237,12 @@ describe("what one target may have made", () => {
     const targets = new Map<string, Target>();
     for (const link of links) {
       source.links.apply(link);
-      const target = new Target(link, { ...common, connect: () => client, onState: () => undefined });
+      const target = new Target(link, {
+        ...common,
+        connect: () => client,
+        onState: () => undefined,
+        onListed: () => undefined,
+      });
       target.services.apply(anExport("web", { namespace: "shop" }));
       targets.set(`isthmus/${link.metadata.name}`, target);
     }
