@@ -11,7 +11,7 @@ export interface AccountArgs {
   /** The part of Isthmus it is for. */
   part: string;
   /** What it may do in the whole cluster. */
-  clusterRules?: PolicyRule[];
+  clusterRules?: pulumi.Input<PolicyRule[]>;
   /** What it may do in its own namespace. */
   namespaceRules?: PolicyRule[];
   /** More labels for the ServiceAccount alone. */

@@ -1,11 +1,19 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { COMPONENT, DEFAULT_NAMESPACE, LINK_GROUP, MIRROR } from "../contract/index.ts";
+import {
+  COMPONENT,
+  DEFAULT_NAMESPACE,
+  EMPTINESS_QUOTA,
+  LINK_GROUP,
+  MIRROR,
+  STANDARD_CONFIG_MAPS,
+  STANDARD_SERVICE_ACCOUNTS,
+} from "../contract/index.ts";
 import { makeAccount } from "./account.ts";
 import { type ImagesArgs, imagesOf, imagesRule } from "./images.ts";
 import { labelsOf, partLabels } from "./labels.ts";
 import { ADMIN, LOCKED, POD, requests, spread, variable } from "./pod.ts";
-import { checked, dnsLabel, oneOf, positiveInteger, type Rules } from "./validation.ts";
+import { boolean, checked, dnsLabel, oneOf, positiveInteger, type Rules } from "./validation.ts";
 
 /** What carries the traffic of mirrors. */
 export const DataPlane = {
@@ -34,12 +42,20 @@ export interface ControllerSettingsArgs {
   replicas?: pulumi.Input<number>;
   /** @default LogLevel.Info */
   logLevel?: pulumi.Input<LogLevel>;
+  /**
+   * Whether namespaces that exported services want are made where they are missing, and removed again once they are empty:
+   * it may then make and delete namespaces.
+   *
+   * @default false
+   */
+  createNamespaces?: pulumi.Input<boolean>;
 }
 
 /** What each of a controller's settings may be. */
 export const controllerRules: Rules<ControllerSettingsArgs> = {
   replicas: positiveInteger,
   logLevel: oneOf(LogLevel),
+  createNamespaces: boolean,
 };
 
 /** Arguments of a `MirrorController`. */
@@ -91,7 +107,9 @@ export class MirrorController extends pulumi.ComponentResource {
         namespace,
         part: COMPONENT.mirror,
         labels: valid.labels,
-        clusterRules: CLUSTER_RULES,
+        clusterRules: pulumi
+          .output(valid.createNamespaces)
+          .apply((make) => (make ? [...CLUSTER_RULES, ...NAMESPACE_MAKER_RULES] : CLUSTER_RULES)),
         namespaceRules: NAMESPACE_RULES,
       },
       child,
@@ -118,6 +136,10 @@ export class MirrorController extends pulumi.ComponentResource {
                     variable("NAMESPACE", namespace),
                     variable("DATA_PLANE", valid.dataPlane ?? DataPlane.Standalone),
                     variable("LOG_LEVEL", valid.logLevel ?? LogLevel.Info),
+                    variable(
+                      "CREATE_NAMESPACES",
+                      pulumi.output(valid.createNamespaces).apply((make) => String(make ?? false)),
+                    ),
                   ],
                   ...ADMIN,
                   ...requests("50m", "96Mi"),
@@ -147,6 +169,30 @@ const CLUSTER_RULES: PolicyRule[] = [
   { apiGroups: [""], resources: ["services"], verbs: [...READ, ...WRITE] },
   { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: [...READ, ...WRITE] },
   { apiGroups: [""], resources: ["namespaces"], verbs: READ },
+];
+
+/** Which of the namespaces made are empty, it learns from a quota: it cannot read what others have in them. */
+const NAMESPACE_MAKER_RULES: PolicyRule[] = [
+  { apiGroups: [""], resources: ["namespaces"], verbs: ["create", "delete"] },
+  { apiGroups: [""], resources: ["resourcequotas"], verbs: ["create"] },
+  {
+    apiGroups: [""],
+    resources: ["resourcequotas"],
+    resourceNames: [EMPTINESS_QUOTA],
+    verbs: ["get", "update", "delete"],
+  },
+  {
+    apiGroups: [""],
+    resources: ["configmaps"],
+    resourceNames: [...STANDARD_CONFIG_MAPS],
+    verbs: ["get"],
+  },
+  {
+    apiGroups: [""],
+    resources: ["serviceaccounts"],
+    resourceNames: [...STANDARD_SERVICE_ACCOUNTS],
+    verbs: ["get"],
+  },
 ];
 
 const NAMESPACE_RULES: PolicyRule[] = [

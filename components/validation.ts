@@ -73,6 +73,8 @@ export const dnsLabel: Rule = {
   test: (value) => isText(value) && isDnsLabel(value),
 };
 
+export const boolean: Rule = { allowed: "true or false", test: (value) => typeof value === "boolean" };
+
 export const dnsLabels: Rule = {
   allowed: "a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends",
   test: (value) =>

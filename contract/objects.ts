@@ -24,6 +24,12 @@ export const GATEWAY_CERTIFICATE_SECRET = "isthmus-gateway-certificate";
 export const TRUST_BUNDLE_CONFIG_MAP = "isthmus-trust-bundle";
 export const TRUST_BUNDLE_KEY = "ca.crt";
 
+/** ResourceQuota by which the controller learns whether a namespace that it made is empty; there for seconds only. */
+export const EMPTINESS_QUOTA = "isthmus-emptiness";
+/** What Kubernetes and others put into every namespace: no sign that somebody uses it. */
+export const STANDARD_CONFIG_MAPS = ["kube-root-ca.crt", "istio-ca-root-cert"] as const;
+export const STANDARD_SERVICE_ACCOUNTS = ["default"] as const;
+
 /** Values of `app.kubernetes.io/component` on the pods. */
 export const COMPONENT = {
   mirror: "mirror",

@@ -23,6 +23,7 @@ export interface MirrorFlags extends CommonFlags {
   dataPlane: "standalone" | "linkerd";
   workers: number;
   allowNamespaces: string[];
+  createNamespaces: boolean;
   egressPorts: PortRange;
 }
 
@@ -74,6 +75,15 @@ export function createProgram(roles: Roles): Command {
       )
         .argParser(commaList)
         .default([], "none"),
+    )
+    .addOption(
+      flag(
+        "--create-namespaces [yes]",
+        "make the namespaces that exported services want, and remove those made once they are empty",
+      )
+        .argParser(yesOrNo)
+        .preset("true")
+        .default(false),
     )
     .addOption(egressPortsFlag())
     .action((flags: MirrorFlags) => roles.mirror(flags));
@@ -159,6 +169,12 @@ function portRange(text: string): PortRange {
     throw new InvalidArgumentError("It must be two ports, the lower first: 20000-28191.");
   }
   return { first, last };
+}
+
+/** `true` and `false`, so that a variable can say no as well. */
+function yesOrNo(text: string): boolean {
+  if (text !== "true" && text !== "false") throw new InvalidArgumentError("It must be true or false.");
+  return text === "true";
 }
 
 function commaList(text: string): string[] {

@@ -30,7 +30,7 @@ export interface MeshCluster {
   /** URL of its API server for the pods of other clusters. Absent: as the kubeconfig has it. */
   apiServer?: string;
   gateway: GatewaySettings;
-  controller: { replicas?: number; logLevel?: LogLevel };
+  controller: { replicas?: number; logLevel?: LogLevel; createNamespaces?: boolean };
 }
 
 /** A service that one cluster lets others call. */

@@ -66,6 +66,8 @@ export interface RequestOptions extends CallOptions {
   body?: unknown;
   /** @default "application/json" */
   contentType?: string;
+  /** Which forms of the answer are taken. @default "application/json" */
+  accept?: string;
   urgent?: boolean | undefined;
   unthrottled?: boolean | undefined;
 }

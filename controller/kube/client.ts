@@ -187,14 +187,18 @@ export class KubeClient {
 
   /** Any other call, its answer parsed as JSON. Methods other than GET are writes: the throttle may hold them back. */
   async request(method: string, url: string, options: RequestOptions = {}): Promise<unknown> {
-    const { query, body, contentType = "application/json" } = options;
+    const { query, body, contentType = "application/json", accept } = options;
     const { urgent, unthrottled, signal, timeoutMs = CALL_TIMEOUT_MS } = options;
     const full = url + queryString(query ?? {});
     const exchange = async () => {
       const answer: Answer = await this.#transport.send({
         method,
         path: full,
-        ...(body !== undefined && { body: JSON.stringify(body), headers: { "content-type": contentType } }),
+        headers: {
+          ...(accept !== undefined && { accept }),
+          ...(body !== undefined && { "content-type": contentType }),
+        },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
         signal,
         headersTimeoutMs: timeoutMs,
         silenceMs: timeoutMs,

@@ -134,6 +134,13 @@ export interface Secret extends KubeObject {
   stringData?: Record<string, string>;
 }
 
+export interface ResourceQuota extends KubeObject {
+  /** Limits by what they limit: `count/secrets`, `count/deployments.apps`. */
+  spec?: { hard?: Record<string, string> };
+  /** Filled by Kubernetes: the limits that were reckoned with, and what there is of each. */
+  status?: { hard?: Record<string, string>; used?: Record<string, string> };
+}
+
 export interface ConfigMap extends KubeObject {
   data?: Record<string, string>;
 }

@@ -9,6 +9,7 @@ import type {
   Namespace,
   Node,
   Pod,
+  ResourceQuota,
   Secret,
   Service,
   ServiceAccount,
@@ -53,6 +54,7 @@ export const NAMESPACES = resource<Namespace>("v1", "namespaces", "Namespace", f
 export const NODES = resource<Node>("v1", "nodes", "Node", false);
 export const SECRETS = resource<Secret>("v1", "secrets", "Secret");
 export const CONFIG_MAPS = resource<ConfigMap>("v1", "configmaps", "ConfigMap");
+export const RESOURCE_QUOTAS = resource<ResourceQuota>("v1", "resourcequotas", "ResourceQuota");
 export const SERVICE_ACCOUNTS = resource<ServiceAccount>("v1", "serviceaccounts", "ServiceAccount");
 export const EVENTS = resource<Event>("v1", "events", "Event");
 export const LEASES = resource<Lease>("coordination.k8s.io/v1", "leases", "Lease");

@@ -10,7 +10,7 @@ import {
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../kube/clock.ts";
 import type { Log } from "../kube/log.ts";
-import { keyOf } from "../kube/objects.ts";
+import { keyOf, refOf } from "../kube/objects.ts";
 import { type Reconcile, WorkQueue } from "../kube/queue.ts";
 import { Backends } from "./backends.ts";
 import { Claims, type Member } from "./claims.ts";
@@ -20,6 +20,7 @@ import { memberLabels } from "./federated.ts";
 import { ReadinessGates } from "./gates.ts";
 import type { MirrorMetrics } from "./metrics.ts";
 import { MirrorObjects } from "./mirror-objects.ts";
+import { MirrorNamespaces } from "./namespaces/namespaces.ts";
 import { EgressPorts, type PortRange } from "./ports.ts";
 import { FederatedReconciler, memberPortsOwner } from "./reconcile-federated.ts";
 import { LinkReconciler } from "./reconcile-link.ts";
@@ -39,6 +40,13 @@ export interface MirrorControllerOptions {
   egressPorts: PortRange;
   /** Mirrors reconciled at a time. */
   workers: number;
+  /** Make namespaces that services want, and remove them again. Absent: none are made. */
+  createNamespaces?: {
+    /** The namespace of this Isthmus. */
+    isthmus: string;
+    /** Never made, never removed. */
+    never: ReadonlySet<string>;
+  };
   /** Everything is looked at again this often: what no watch told, that finds. */
   resyncMs: number;
   clock: Clock;
@@ -49,6 +57,8 @@ export interface MirrorControllerOptions {
 
 /** Readiness gates are looked at no more often. */
 const GATES_EVERY_MS = 50;
+/** A namespace of ours that is not empty is looked at with every so manieth resync: that needs two writes. */
+const LOOK_AGAIN_EVERY = 6;
 /** The only key of the queue of the gates. */
 const ALL_GATES = "all";
 
@@ -69,6 +79,8 @@ export class MirrorController {
   readonly #links: WorkQueue;
   readonly #statuses: WorkQueue;
   readonly #gatesQueue: WorkQueue;
+  readonly #namespaces: MirrorNamespaces | undefined;
+  readonly #namespacesQueue: WorkQueue;
   /** When a change was seen that a mirror does not show yet. */
   readonly #changes = new Map<string, { cluster: string; at: number }>();
 
@@ -93,11 +105,31 @@ export class MirrorController {
     this.#events = new LinkEvents(client, clock, log);
     this.#reporter = new LinkReporter({ source, targets, writer, events: this.#events, clock, log, onNews });
 
+    this.#namespaces =
+      options.createNamespaces &&
+      new MirrorNamespaces({
+        ...options.createNamespaces,
+        client,
+        source,
+        targets,
+        claims,
+        writer,
+        wake: (name) => this.#namespacesQueue.add(name),
+        onReady: (name) => this.#triggers.addMirrorsIn(name),
+        record: (link, event) => this.#events.record(link, event),
+        lookAgainMs: LOOK_AGAIN_EVERY * options.resyncMs,
+        clock,
+        log,
+      });
     const objects = new MirrorObjects(source, claims, writer);
     const report = ({ link, target }: Member, outcome: LinkServiceStatus) =>
       this.#reporter.service(link, target, outcome);
     const common = { clock, random, log };
-    const parts = { source, claims, backends, ports, policy, objects, report };
+    const namespaces = this.#namespaces;
+    const parts = {
+      ...{ source, claims, backends, ports, policy, objects, report },
+      ...(namespaces && { namespaces }),
+    };
     const mirrors = new MirrorReconciler({
       ...parts,
       federated: new FederatedReconciler({ ...parts, log }),
@@ -135,6 +167,11 @@ export class MirrorController {
     this.#links = queue("links", 4, (key, signal) => links.reconcile(key, signal));
     this.#statuses = queue("statuses", 2, (key, signal) => this.#reporter.reconcile(key, signal));
     this.#gatesQueue = queue("gates", 1, (_, signal) => this.#openGates(signal));
+    this.#namespacesQueue = queue(
+      "namespaces",
+      4,
+      async (name, signal) => await this.#namespaces?.reconcile(name, signal),
+    );
     this.#triggers = new Triggers({
       source,
       targets,
@@ -154,7 +191,8 @@ export class MirrorController {
     metrics.observe({ targets: this.#targets, ports: this.#ports });
     this.#triggers.addAll();
     this.#wakeGates();
-    const queues = [this.#mirrors, this.#links, this.#statuses, this.#gatesQueue];
+    const stopNamespaces = this.#namespaces?.listen();
+    const queues = [this.#mirrors, this.#links, this.#statuses, this.#gatesQueue, this.#namespacesQueue];
     try {
       await Promise.all([
         ...queues.map((queue) => queue.run(signal)),
@@ -163,6 +201,7 @@ export class MirrorController {
       ]);
     } finally {
       stopListening();
+      stopNamespaces?.();
       metrics.observe(undefined);
       await Promise.all([...this.#targets.values()].map((target) => target.stop()));
       await this.#events.stop();
@@ -172,7 +211,12 @@ export class MirrorController {
   /** For `/state`. */
   state(): unknown {
     return {
-      queues: { mirrors: this.#mirrors.depth, links: this.#links.depth, statuses: this.#statuses.depth },
+      queues: {
+        mirrors: this.#mirrors.depth,
+        links: this.#links.depth,
+        statuses: this.#statuses.depth,
+        namespaces: this.#namespacesQueue.depth,
+      },
       egressPorts: this.#ports.usage,
       links: [...this.#targets.values()].map((target) => ({
         link: target.link,
@@ -225,12 +269,14 @@ export class MirrorController {
 
   /** Now it is known which mirrors nobody wants, whoever of several Links to this target made them. */
   #targetListed(target: Target): void {
+    this.#namespaces?.wakeAll();
     for (const each of this.#options.source.links.by(BY_TARGET, target.cluster)) {
       this.#triggers.addMirrorsOf(each, this.#targets.get(keyOf(each)));
     }
   }
 
   #changed(mirror: string, target: Target): void {
+    this.#namespaces?.changed(refOf(mirror).namespace ?? "");
     if (this.#changes.has(mirror)) return;
     this.#changes.set(mirror, { cluster: target.cluster, at: this.#options.clock.monotonic() });
   }

@@ -32,6 +32,8 @@ export interface MirrorOptions {
   workers?: number | undefined;
   /** Protected namespaces in which targets may have mirrors all the same. @default none */
   allowNamespaces?: readonly string[] | undefined;
+  /** Make namespaces that exported services want, and remove them again once they are empty. @default false */
+  createNamespaces?: boolean | undefined;
   /** Ports of the egress to hand out. @default 20000 to 28191 */
   egressPorts?: PortRange | undefined;
   /** Everything is looked at again this often, in milliseconds; it writes nothing if all is well. @default 10 minutes */
@@ -100,6 +102,9 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
         localExclusions: options.localExclusions ?? {},
         protectedNamespaces: protectedNamespaces(namespace, options.allowNamespaces ?? []),
       },
+      ...(options.createNamespaces && {
+        createNamespaces: { isthmus: namespace, never: protectedNamespaces(namespace, []) },
+      }),
       egressPorts: options.egressPorts ?? EGRESS_PORTS,
       workers: options.workers ?? 32,
       resyncMs: options.resyncMs ?? 600_000,

@@ -25,6 +25,7 @@ import {
   type RemoteMember,
 } from "./federated.ts";
 import type { MirrorObjects } from "./mirror-objects.ts";
+import type { MirrorNamespaces } from "./namespaces/namespaces.ts";
 import { linkLabelOf } from "./ownership.ts";
 import type { EgressPorts } from "./ports.ts";
 import { missingNamespace, portsExhausted, refusedByServer } from "./refusals.ts";
@@ -37,6 +38,8 @@ export interface FederatedReconcilerOptions {
   ports: EgressPorts;
   policy: MirrorPolicy;
   objects: MirrorObjects;
+  /** Makes namespaces that are missing. @default nobody does */
+  namespaces?: Pick<MirrorNamespaces, "isClosing" | "want">;
   log: Log;
   /** What became of an exported service. */
   report: (member: Member, outcome: LinkServiceStatus) => void;
@@ -79,8 +82,12 @@ export class FederatedReconciler {
       await objects.remove(refOf(key), actual, signal);
       return undefined;
     }
-    if (!source.hasNamespace(namespace)) {
-      return this.#tell(admitted, missingNamespace(namespace));
+    const { namespaces } = this.#options;
+    if (!source.hasNamespace(namespace) || namespaces?.isClosing(namespace)) {
+      const [first] = admitted;
+      const missing =
+        namespaces && first ? namespaces.want(namespace, first.link) : missingNamespace(namespace);
+      return missing === undefined ? undefined : this.#tell(admitted, missing);
     }
     const model = local ?? this.#oldest(admitted, kept, actual);
     const name = originalName(actual, admitted, claim?.local);

@@ -27,6 +27,7 @@ import {
   type PodEndpoint,
 } from "./headless.ts";
 import type { MirrorObjects, Plan } from "./mirror-objects.ts";
+import type { MirrorNamespaces } from "./namespaces/namespaces.ts";
 import type { EgressPorts } from "./ports.ts";
 import type { FederatedReconciler } from "./reconcile-federated.ts";
 import { missingNamespace, nameTaken, podsNotMirrored, portsExhausted, refusedByServer } from "./refusals.ts";
@@ -46,6 +47,8 @@ export interface MirrorReconcilerOptions {
   policy: MirrorPolicy;
   objects: MirrorObjects;
   federated: FederatedReconciler;
+  /** Makes namespaces that are missing. @default nobody does */
+  namespaces?: Pick<MirrorNamespaces, "isClosing" | "want">;
   /** What became of an exported service. */
   report: (member: Member, outcome: LinkServiceStatus) => void;
   /** A pod of a headless service got or lost its mirror: the mirror of the service, by its key, is to be looked at. */
@@ -92,13 +95,14 @@ export class MirrorReconciler {
   }
 
   async #service(key: string, claim: ServiceClaim, signal: AbortSignal): Promise<Refusal | undefined> {
-    const { source, claims, backends, ports, policy } = this.#options;
+    const { source, claims, backends, ports, policy, namespaces } = this.#options;
     const { link, remote, target, mode } = claim;
     const examined = examine(remote, originOf(link), mode, policy);
     if (isRefusal(examined)) return await this.#refuseForGood(key, claim, examined, signal);
     const { namespace = "" } = remote.metadata;
-    if (!source.hasNamespace(namespace)) {
-      this.#refuse(claim, missingNamespace(namespace));
+    if (!source.hasNamespace(namespace) || namespaces?.isClosing(namespace)) {
+      const missing = namespaces ? namespaces.want(namespace, link) : missingNamespace(namespace);
+      if (missing !== undefined) this.#refuse(claim, missing);
       return undefined;
     }
 

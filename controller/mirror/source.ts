@@ -1,6 +1,8 @@
 import {
+  CLUSTER_NAME_LABEL,
   COMPONENT,
   COMPONENT_LABEL,
+  CREATED_BY_LABEL,
   CREDENTIALS_SECRET_TYPE,
   type LabelSelector,
   type Link,
@@ -40,6 +42,8 @@ export const BY_LINK = "link";
 export const BY_MIRROR = "mirror";
 export const BY_TARGET = "target";
 export const BY_MEMBER = "member";
+export const BY_NAMESPACE = "namespace";
+export const BY_CREATOR = "creator";
 
 export interface SourceOptions {
   client: KubeClient;
@@ -66,12 +70,16 @@ export class SourceCluster {
   /** Mirrors; by member, federated ones: under the names of their members' clusters. */
   readonly services = new Store<Service>()
     .index(BY_LINK, byLink)
+    .index(BY_NAMESPACE, byNamespace)
     .index(BY_MEMBER, (service) => [...memberEntries(service).keys()]);
-  readonly slices = new Store<EndpointSlice>().index(BY_LINK, byLink).index(BY_MIRROR, mirrorsOfSlice);
+  readonly slices = new Store<EndpointSlice>()
+    .index(BY_LINK, byLink)
+    .index(BY_MIRROR, mirrorsOfSlice)
+    .index(BY_NAMESPACE, byNamespace);
   /** This cluster's own members of federated services, and the slices that Kubernetes keeps of them. */
   readonly localMembers = new Store<Service>().index(BY_FEDERATED, (service) => [federatedKey(service)]);
   readonly localSlices = new Store<EndpointSlice>().index(BY_SERVICE, (slice) => [serviceKeyOf(slice)]);
-  readonly namespaces = new Store<Namespace>();
+  readonly namespaces = new Store<Namespace>().index(BY_CREATOR, byCreator);
   readonly pods = new Store<Pod>();
   readonly #reflectors: Pick<Reflector<KubeObject>, "run" | "synced" | "state">[] = [];
 
@@ -175,9 +183,22 @@ function notOurs<T extends KubeObject>(object: T): T | undefined {
   return object.metadata.labels?.[MIRRORED_LABEL] === undefined ? object : undefined;
 }
 
+function byNamespace(object: KubeObject): string[] {
+  return [object.metadata.namespace ?? ""];
+}
+
+function byCreator(namespace: Namespace): string[] {
+  const creator = namespace.metadata.labels?.[CREATED_BY_LABEL];
+  return creator === undefined ? [] : [creator];
+}
+
+/** Of the labels only those that say whether it is ours. */
 function withoutMetadata(namespace: Namespace): Namespace {
-  const { labels: _, annotations: __, ...metadata } = namespace.metadata;
-  return { ...namespace, metadata };
+  const { labels = {}, annotations: _, ...metadata } = namespace.metadata;
+  const kept = [CREATED_BY_LABEL, CLUSTER_NAME_LABEL].flatMap((label) =>
+    labels[label] === undefined ? [] : [[label, labels[label]]],
+  );
+  return { ...namespace, metadata: { ...metadata, labels: Object.fromEntries(kept) } };
 }
 
 function withoutSpec(pod: Pod): Pod {

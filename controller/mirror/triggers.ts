@@ -71,7 +71,7 @@ export class Triggers {
         this.#wakeOwner((current ?? previous)?.metadata.labels?.[LINK_LABEL]);
         this.#options.onSlices();
       }),
-      source.namespaces.onChange((name) => this.#namespaceChanged(name)),
+      source.namespaces.onChange((name) => this.addMirrorsIn(name)),
       source.pods.onChange(() => this.#podsChanged()),
     ];
     return () => {
@@ -119,6 +119,17 @@ export class Triggers {
     for (const slice of source.slicesOf(link.metadata))
       for (const key of mirrorsOfSlice(slice)) mirrors.add(key, { urgent });
     if (target !== undefined) this.#addWantedBy(target, urgent);
+  }
+
+  /** All mirrors that targets ask for in a namespace. */
+  addMirrorsIn(namespace: string): void {
+    const { targets, mirrors } = this.#options;
+    for (const target of targets.values()) {
+      for (const service of target.services.by(BY_NAMESPACE, namespace)) {
+        for (const key of standIns(service, target)) mirrors.add(key);
+        for (const slice of target.slicesOf(service)) this.#addPodsOf(slice, target);
+      }
+    }
   }
 
   /** Everything. */
@@ -183,16 +194,6 @@ export class Triggers {
     for (const link of this.#options.source.links.list()) {
       const named = link.spec.clusterCredentialsSecret === name && link.metadata.namespace === namespace;
       if (named) this.#options.links.add(keyOf(link));
-    }
-  }
-
-  #namespaceChanged(namespace: string): void {
-    const { targets, mirrors } = this.#options;
-    for (const target of targets.values()) {
-      for (const service of target.services.by(BY_NAMESPACE, namespace)) {
-        for (const key of standIns(service, target)) mirrors.add(key);
-        for (const slice of target.slicesOf(service)) this.#addPodsOf(slice, target);
-      }
     }
   }
 

@@ -180,6 +180,18 @@ describe("permissions", () => {
     });
   });
 
+  test("of the controller are to make and delete namespaces only where it is told to, and to read nobody's objects", async () => {
+    const on = await cluster({ controller: { createNamespaces: true } });
+    expect(permissions(on, "isthmus-mirror").cluster.slice(3)).toEqual([
+      "/namespaces create,delete",
+      "/resourcequotas create",
+      "/resourcequotas[isthmus-emptiness] get,update,delete",
+      "/configmaps[kube-root-ca.crt,istio-ca-root-cert] get",
+      "/serviceaccounts[default] get",
+    ]);
+    expect(permissions(on, "isthmus-mirror").namespace).toEqual(permissions(run, "isthmus-mirror").namespace);
+  });
+
   test("are bound to the account of the same name and to no other", () => {
     const bindings = ["RoleBinding", "ClusterRoleBinding"].flatMap((kind) =>
       run.all(`kubernetes:rbac.authorization.k8s.io/v1:${kind}`),
@@ -369,6 +381,11 @@ describe("a cluster refuses", () => {
       "less than one controller",
       { controller: { replicas: 0 } },
       'Cluster "demo": controller.replicas is 0; it must be a whole number above 0',
+    ],
+    [
+      "a yes or no that is neither",
+      { controller: { createNamespaces: "yes" as unknown as boolean } },
+      'Cluster "demo": controller.createNamespaces is "yes"; it must be true or false',
     ],
     [
       "a pull policy that there is not",

@@ -53,7 +53,7 @@ describe("the schema for other languages", () => {
       "isthmus:index:Gateway: addresses? exposure? identity images? issuer labels? namespace? nodePort? port? probeNodePort? probePort? replicas? serviceAnnotations? trustBundle -> endpoint",
       "isthmus:index:Link: excludedAnnotations? excludedLabels? gateway kubeconfig labels? namespace? selector? target targetClusterDomain? -> linkName namespace",
       "isthmus:index:Mesh: clusters exports? images? namespace? topology? trustDomain -> gateways trustBundle",
-      "isthmus:index:MirrorController: dataPlane? images? labels? logLevel? namespace? replicas? -> deployment",
+      "isthmus:index:MirrorController: createNamespaces? dataPlane? images? labels? logLevel? namespace? replicas? -> deployment",
       "isthmus:index:RemoteAccess: labels? maxRenewedTokenLifetimeSeconds? maxTokenLifetimeSeconds? namespace? source -> namespace serviceAccount",
       "isthmus:index:TrustAnchor: anchors? clusters issuerRenewalHours? issuerValidityHours? signer? trustDomain validityHours? -> issuers trustBundle trustDomain",
     ]);

@@ -39,6 +39,7 @@ describe("the command line of the controller", () => {
         dataPlane: "standalone",
         workers: 32,
         allowNamespaces: [],
+        createNamespaces: false,
         egressPorts: { first: 20_000, last: 28_191 },
       },
     ]);
@@ -63,6 +64,7 @@ describe("the command line of the controller", () => {
       "7",
       "--allow-namespaces",
       "a,b",
+      "--create-namespaces",
       "--egress-ports",
       "1-2",
     ];
@@ -78,9 +80,20 @@ describe("the command line of the controller", () => {
         dataPlane: "linkerd",
         workers: 7,
         allowNamespaces: ["a", "b"],
+        createNamespaces: true,
         egressPorts: { first: 1, last: 2 },
       },
     ]);
+  });
+
+  test.each([
+    ["true", true],
+    ["false", false],
+  ])("takes %s from the variable of a flag that is yes or no", async (value, expected) => {
+    process.env.ISTHMUS_CREATE_NAMESPACES = value;
+    expect(await read("mirror")).toEqual(["mirror", expect.objectContaining({ createNamespaces: expected })]);
+    process.env.ISTHMUS_CREATE_NAMESPACES = "perhaps";
+    await expect(read("mirror")).rejects.toThrow("It must be true or false.");
   });
 
   test("takes every flag as a variable, and the flag before the variable", async () => {
