@@ -210,8 +210,9 @@ export class MirrorNamespaces {
     const { source, targets, claims } = this.#options;
     return [...targets].flatMap(([key, target]) => {
       const link = source.links.get(key);
-      if (link === undefined || target.services.by(BY_NAMESPACE, name).length === 0) return [];
-      return claims.isActive(link) ? [link] : [];
+      if (link === undefined || !claims.isActive(link)) return [];
+      const services = target.services.by(BY_NAMESPACE, name);
+      return services.some((service) => target.mirrorsOf(service).length > 0) ? [link] : [];
     });
   }
 
