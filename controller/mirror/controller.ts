@@ -12,12 +12,13 @@ import type { Clock } from "../kube/clock.ts";
 import type { Log } from "../kube/log.ts";
 import { keyOf } from "../kube/objects.ts";
 import { type Reconcile, WorkQueue } from "../kube/queue.ts";
-import { Backends } from "./backends.ts";
 import { Claims, type Member } from "./claims.ts";
 import type { MirrorPolicy } from "./desired.ts";
 import { LinkEvents } from "./events.ts";
 import { memberLabels } from "./federated.ts";
 import { ReadinessGates } from "./gates.ts";
+import { Backends } from "./gateways/backends.ts";
+import { Gateways } from "./gateways/gateways.ts";
 import type { MirrorMetrics } from "./metrics.ts";
 import { MirrorObjects } from "./mirror-objects.ts";
 import { EgressPorts, type PortRange } from "./ports.ts";
@@ -60,7 +61,7 @@ export class MirrorController {
   readonly #options: MirrorControllerOptions;
   readonly #targets = new Map<string, Target>();
   readonly #ports: EgressPorts;
-  readonly #backends: Backends;
+  readonly #gateways: Gateways;
   readonly #gates: ReadinessGates;
   readonly #events: LinkEvents;
   readonly #reporter: LinkReporter;
@@ -80,18 +81,29 @@ export class MirrorController {
     const ports = this.#ports;
     const claims = new Claims(source, targets, policy);
     const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural));
-    const backends = new Backends({
-      source,
-      dataPlane: policy.dataPlane,
-      clock,
-      log,
-      onChange: (link) => this.#triggers.addMirrorsOf(link, targets.get(keyOf(link))),
-    });
-    this.#backends = backends;
-    this.#gates = new ReadinessGates(source, backends, writer);
     const onNews = (link: string) => this.#statuses.add(link);
     this.#events = new LinkEvents(client, clock, log);
-    this.#reporter = new LinkReporter({ source, targets, writer, events: this.#events, clock, log, onNews });
+    const gateways = new Gateways({
+      source,
+      dataPlane: policy.dataPlane,
+      target: (link) => {
+        const target = targets.get(keyOf(link));
+        return target && { services: target.gateways, listed: target.listed };
+      },
+      clock,
+      random,
+      log,
+      events: this.#events,
+      metrics: metrics.gateways,
+      onChange: (link, urgent) => this.#triggers.addMirrorsOf(link, targets.get(keyOf(link)), urgent),
+      onNews: (link) => onNews(keyOf(link)),
+    });
+    this.#gateways = gateways;
+    const backends = new Backends(source, gateways, policy.dataPlane);
+    this.#gates = new ReadinessGates(source, backends, writer);
+    this.#reporter = new LinkReporter({
+      ...{ source, targets, gateways, writer, events: this.#events, clock, log, onNews },
+    });
 
     const objects = new MirrorObjects(source, claims, writer);
     const report = ({ link, target }: Member, outcome: LinkServiceStatus) =>
@@ -157,8 +169,9 @@ export class MirrorController {
     const queues = [this.#mirrors, this.#links, this.#statuses, this.#gatesQueue];
     try {
       await Promise.all([
+        // First, so that it is known what gateways were before anything is decided.
+        this.#gateways.run(signal),
         ...queues.map((queue) => queue.run(signal)),
-        this.#backends.run(signal),
         this.#resync(signal),
       ]);
     } finally {
@@ -182,6 +195,7 @@ export class MirrorController {
         services: target.services.size,
         pending: target.pending,
         watch: target.watchState(),
+        gateways: this.#gateways.state(keyOf({ metadata: target.link })),
       })),
     };
   }
@@ -213,6 +227,7 @@ export class MirrorController {
       log,
       onState: () => this.#targetChanged(target),
       onListed: () => this.#targetListed(target),
+      onGateways: () => this.#gateways.refresh(keyOf(link)),
     });
     this.#triggers.listenTo(target);
     return target;
@@ -225,6 +240,7 @@ export class MirrorController {
 
   /** Now it is known which mirrors nobody wants, whoever of several Links to this target made them. */
   #targetListed(target: Target): void {
+    this.#gateways.refresh(keyOf({ metadata: target.link }));
     for (const each of this.#options.source.links.by(BY_TARGET, target.cluster)) {
       this.#triggers.addMirrorsOf(each, this.#targets.get(keyOf(each)));
     }

@@ -8,7 +8,6 @@ import {
 import { isForbidden, isInvalid } from "../kube/errors.ts";
 import { type EndpointSlice, keyOf, refOf, type Service } from "../kube/objects.ts";
 import type { ReconcileResult } from "../kube/queue.ts";
-import type { Backends } from "./backends.ts";
 import type { Claim, Claims, Member, PodClaim, ServiceClaim } from "./claims.ts";
 import {
   desiredService,
@@ -19,6 +18,7 @@ import {
   type MirrorPolicy,
   type Refusal,
 } from "./desired.ts";
+import type { Backends } from "./gateways/backends.ts";
 import {
   desiredPodService,
   headlessSlices,
