@@ -17,9 +17,9 @@ type Ref = GatewayReference | undefined;
 /** The addresses of gateways: which IP addresses they are, which are alive, and which are to be probed. */
 export class GatewayAddresses {
   readonly #names: Pick<HostNames, "of">;
-  readonly #probes: Pick<Probes, "of">;
+  readonly #probes: Pick<Probes, "of" | "startingWith">;
 
-  constructor(names: Pick<HostNames, "of">, probes: Pick<Probes, "of">) {
+  constructor(names: Pick<HostNames, "of">, probes: Pick<Probes, "of" | "startingWith">) {
     this.#names = names;
     this.#probes = probes;
   }
@@ -54,9 +54,9 @@ export class GatewayAddresses {
     const ips = (found ?? []).map((ip) => ({ ip, alive: this.#isAlive(link, ref, address, ip) }));
     const lives = this.#livesOf(link, ref, address, found ?? []);
     const alive = ips.length > 0 ? ips.some((each) => each.alive) : this.#isAlive(link, ref, address, "");
-    const probed = endpoint.probePort !== undefined;
+    const probed = link.spec.probe !== undefined && endpoint.probePort !== undefined;
     const undecided =
-      found === undefined || lives.some((life) => life && !life.decided) || (!probed && !endpoint.known);
+      found === undefined || (probed ? lives.some((life) => !life?.decided) : !endpoint.known);
     const cause = alive ? undefined : lives.find((life) => life?.cause !== undefined)?.cause;
     return {
       address,
@@ -86,9 +86,7 @@ export class GatewayAddresses {
     if (link.spec.probe === undefined) return true;
     const own = this.#probes.of(keyOf(link), targetKey(ref, address, ip));
     if (own !== undefined) return own.alive;
-    const others = ["", ...(this.#names.of(address) ?? [])].flatMap(
-      (other) => this.#probes.of(keyOf(link), targetKey(ref, address, other)) ?? [],
-    );
+    const others = this.#probes.startingWith(keyOf(link), targetKey(ref, address, ""));
     if (others.length > 0) return others.some(({ alive }) => alive);
     return statusOf(link, ref)?.addresses.find((each) => each.address === address)?.alive ?? true;
   }

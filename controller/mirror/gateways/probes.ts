@@ -88,6 +88,12 @@ export class Probes {
     return this.#links.get(link)?.get(target);
   }
 
+  /** What is known of all whose names begin so. */
+  startingWith(link: string, prefix: string): Liveness[] {
+    const entries = [...(this.#links.get(link) ?? [])];
+    return entries.filter(([key]) => key.startsWith(prefix)).map(([, entry]) => entry);
+  }
+
   /** Probe until `signal` is aborted. */
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;

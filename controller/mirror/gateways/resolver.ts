@@ -21,9 +21,18 @@ const RETRY_MS = 10_000;
 /** Most IP addresses of one name. */
 const MAX_IPS = 16;
 
-/** Asks DNS, whose answers say how long they are valid; else the system, which also knows /etc/hosts and search domains. */
-export const lookUp: Lookup = async (host, signal) => {
+/**
+ * Asks DNS, whose answers say how long they are valid; else the system, which also knows /etc/hosts and search domains.
+ *
+ * @param servers IP addresses of DNS servers, with or without a port. @default the system's
+ */
+export async function lookUp(
+  host: string,
+  signal: AbortSignal,
+  servers?: readonly string[],
+): Promise<Answer> {
   const resolver = new Resolver({ timeout: 2_000, tries: 2 });
+  if (servers) resolver.setServers(servers);
   const cancel = () => resolver.cancel();
   signal.addEventListener("abort", cancel, { once: true });
   try {
@@ -42,7 +51,7 @@ export const lookUp: Lookup = async (host, signal) => {
   signal.throwIfAborted();
   const found = await systemLookUp(host, { all: true });
   return { ips: found.map(({ address }) => address), ttlMs: WITHOUT_TTL_MS };
-};
+}
 
 export interface HostNamesOptions {
   /** @default DNS, then the system */
