@@ -203,4 +203,12 @@ describe("the gateway that a service chooses", () => {
     expect(choices.change(undefined, two)).toBe(true);
     expect(choices.refs()).toEqual([]);
   });
+
+  test("is one of few that are looked at, however many a target has", () => {
+    const choices = new GatewayChoices();
+    for (let i = 0; i < 20_000; i++) choices.change(choosing(both("g", `g${i}`)), undefined);
+    expect(choices.refs().map(({ name }) => name)).toEqual(Array.from({ length: 32 }, (_, i) => `g${i}`));
+    choices.change(undefined, choosing(both("g", "g0")));
+    expect(choices.refs().at(-1)?.name).toBe("g32");
+  });
 });

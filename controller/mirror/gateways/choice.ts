@@ -37,6 +37,9 @@ export function isProblem<T extends object>(result: T | Problem): result is Prob
   return "problem" in result && typeof result.problem === "string";
 }
 
+/** More than are ever followed, so that it shows that there are too many. */
+const MAX_CHOICES = 32;
+
 /** Which gateways the exported services of one target choose, counted: with thousands of services none is looked at twice. */
 export class GatewayChoices {
   readonly #counts = new Map<string, { ref: GatewayReference; count: number }>();
@@ -51,9 +54,13 @@ export class GatewayChoices {
     return left || joined;
   }
 
-  /** By name, so that the order tells nothing of what happened. */
+  /** The first ones that were chosen. A target may have thousands: more are not even counted out. */
   refs(): GatewayReference[] {
-    return [...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { ref }]) => ref);
+    const refs: GatewayReference[] = [];
+    for (const { ref } of this.#counts.values()) {
+      if (refs.push(ref) === MAX_CHOICES) break;
+    }
+    return refs;
   }
 
   #refOf(service: Service | undefined): GatewayReference | undefined {

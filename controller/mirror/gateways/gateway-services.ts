@@ -46,7 +46,6 @@ interface Followed {
 export class GatewayServices {
   readonly #options: GatewayServicesOptions;
   readonly #followed = new Map<string, Followed>();
-  readonly #tooMany = new Set<string>();
   #wanted: readonly GatewayReference[] = [];
   #connection: { client: KubeClient; signal: AbortSignal; ended: Promise<void> } | undefined;
 
@@ -73,23 +72,20 @@ export class GatewayServices {
       stop?.abort(new Error(`the gateway ${key} is wanted no longer`));
       this.#followed.delete(key);
     }
-    this.#tooMany.clear();
     for (const [key, ref] of wanted) {
       if (this.#followed.has(key)) continue;
       // The Link's own comes first, and has a place whatever services chose before.
-      if (this.#followed.size >= MAX_GATEWAYS && key !== first) this.#tooMany.add(key);
-      else this.#follow(key, ref);
+      if (this.#followed.size < MAX_GATEWAYS || key === first) this.#follow(key, ref);
     }
     if ([...wanted.keys()].join() !== before) this.#options.onChange();
   }
 
-  /** What is known of one of those wanted. */
+  /** What is known of a gateway; nothing, where it is not wanted. */
   of(ref: GatewayReference): FoundService {
     const key = gatewayKey(ref);
-    if (this.#tooMany.has(key)) return "too many";
     const followed = this.#followed.get(key);
-    if (followed === undefined || !followed.known) return "unknown";
-    return followed.store.get(key);
+    if (followed === undefined) return this.#followed.size < MAX_GATEWAYS ? "unknown" : "too many";
+    return followed.known ? followed.store.get(key) : "unknown";
   }
 
   /** Watch them over one connection, until `signal` is aborted; then nothing is under way any more. */
