@@ -61,6 +61,11 @@ export function reachedAt(
   };
 }
 
+/** Whether the addresses are a load balancer's own, which may change: those given by hand are to stay. */
+export function isFollowed(exposure: GatewayExposure, given: string[] | undefined): boolean {
+  return exposure === GatewayExposure.LoadBalancer && !(given && given.length > 0);
+}
+
 function addressesOf(exposure: GatewayExposure, service: ServiceState): string[] {
   if (exposure === GatewayExposure.LoadBalancer) {
     return (service.ingress ?? []).flatMap((entry) => entry.ip ?? entry.hostname ?? []);

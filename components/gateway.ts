@@ -12,7 +12,7 @@ import {
   PROBE_PORT,
 } from "../contract/index.ts";
 import { makeAccount } from "./account.ts";
-import { GatewayExposure, reachedAt, servicePorts } from "./exposure.ts";
+import { GatewayExposure, isFollowed, reachedAt, servicePorts } from "./exposure.ts";
 import { EGRESS_WAY, gatewayPod, INGRESS_WAY, type Way } from "./gateway-pod.ts";
 import { type GatewaySettingsArgs, gatewayRules } from "./gateway-settings.ts";
 import { Identity } from "./identity.ts";
@@ -41,6 +41,18 @@ export interface GatewayEndpoint {
   /** The DNS name that the gateway proves by its certificate. */
   identity: string;
   probe: GatewayProbe;
+  /**
+   * The gateway's Service, for links to follow the addresses of its load balancer.
+   *
+   * @default none: the addresses stay as they are
+   */
+  service?: GatewayServiceReference;
+}
+
+/** The Service of a gateway. */
+export interface GatewayServiceReference {
+  namespace: string;
+  name: string;
 }
 
 /** Arguments of a `Gateway`. */
@@ -134,15 +146,18 @@ export class Gateway extends pulumi.ComponentResource {
 
     this.endpoint = pulumi
       // The id is unknown until the Service is there: in the preview of a new gateway, so is where it is reached.
-      .all([service.id, exposure, ports, valid.addresses, service.spec, service.status, identity])
-      .apply(([, type, numbers, given, spec, status, proved]) => {
+      .all([service.id, exposure, ports, valid.addresses, service.spec, service.status, identity, namespace])
+      .apply(([, type, numbers, given, spec, status, proved, home]) => {
         const at = reachedAt(type, numbers, given, {
           clusterIP: spec?.clusterIP,
           ports: spec?.ports,
           ingress: status?.loadBalancer?.ingress,
         });
         const probe = { path: PROBE_PATH, port: at.probePort, period: `${PROBE_PERIOD_SECONDS}s` };
-        return { addresses: at.addresses, port: at.port, identity: proved, probe };
+        return {
+          ...{ addresses: at.addresses, port: at.port, identity: proved, probe },
+          ...(isFollowed(type, given) ? { service: { namespace: home, name: GATEWAY_SERVICE } } : {}),
+        };
       });
     this.registerOutputs({ endpoint: this.endpoint });
   }

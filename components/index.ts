@@ -6,6 +6,7 @@ export {
   type GatewayArgs,
   type GatewayEndpoint,
   type GatewayProbe,
+  type GatewayServiceReference,
 } from "./gateway.ts";
 export type { GatewaySettingsArgs } from "./gateway-settings.ts";
 export { ImagePullPolicy, type ImagesArgs } from "./images.ts";

@@ -140,6 +140,7 @@ export class Link extends pulumi.ComponentResource {
           clusterCredentialsSecret: secret.metadata.name,
           gatewayAddresses: gateway.addresses,
           gatewayPort: gateway.port,
+          gateway: gateway.service,
           gatewayIdentity: gateway.identity,
           probe: {
             path: gateway.probe.path,
@@ -168,14 +169,19 @@ const kubeconfigText: rules.Rule = {
 
 const endpoint: rules.Rule = {
   allowed:
-    "where a gateway is reached: { addresses: [IP address or host name], port: 1 to 65535, identity: DNS name, probe }",
+    "where a gateway is reached: { addresses: [IP address or host name], port: 1 to 65535, identity: DNS name, probe }, with service: { namespace, name } where it is to be followed",
   test: (value) => {
     const given = value as Partial<GatewayEndpoint>;
     return (
       typeof value === "object" &&
       rules.addresses.test(given.addresses) &&
       rules.portNumber.test(given.port) &&
-      rules.dnsName.test(given.identity)
+      rules.dnsName.test(given.identity) &&
+      (given.service === undefined || isServiceReference(given.service))
     );
   },
 };
+
+function isServiceReference({ namespace, name }: { namespace?: unknown; name?: unknown }): boolean {
+  return rules.dnsLabel.test(namespace) && rules.dnsLabel.test(name);
+}

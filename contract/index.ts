@@ -1,3 +1,4 @@
+export * from "./duration.ts";
 export * from "./labels.ts";
 export * from "./link.ts";
 export * from "./names.ts";

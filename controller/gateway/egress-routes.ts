@@ -9,11 +9,11 @@ import {
   MANAGED_BY_LABEL,
   MANAGER,
   MIRRORED_LABEL,
+  parseDuration,
   parseEgressPorts,
   REMOTE_SERVICE_ANNOTATION,
 } from "../../contract/index.ts";
 import { keyOf, type Service } from "../kube/objects.ts";
-import { parseDuration } from "./duration.ts";
 import { type EgressSettings, egressConfig, type LinkTarget, linkBackend } from "./egress-config.ts";
 import { isMapToken, type Picture } from "./picture.ts";
 import { serverNameFor } from "./server-names.ts";

@@ -12,12 +12,14 @@ import type { Clock } from "../kube/clock.ts";
 import type { Log } from "../kube/log.ts";
 import { keyOf, refOf } from "../kube/objects.ts";
 import { type Reconcile, WorkQueue } from "../kube/queue.ts";
-import { Backends } from "./backends.ts";
 import { Claims, type Member } from "./claims.ts";
 import type { MirrorPolicy } from "./desired.ts";
 import { LinkEvents } from "./events.ts";
 import { memberLabels } from "./federated.ts";
 import { ReadinessGates } from "./gates.ts";
+import { Backends } from "./gateways/backends.ts";
+import { Gateways } from "./gateways/gateways.ts";
+import { Ways } from "./gateways/ways.ts";
 import type { MirrorMetrics } from "./metrics.ts";
 import { MirrorObjects } from "./mirror-objects.ts";
 import { MirrorNamespaces } from "./namespaces/namespaces.ts";
@@ -70,7 +72,7 @@ export class MirrorController {
   readonly #options: MirrorControllerOptions;
   readonly #targets = new Map<string, Target>();
   readonly #ports: EgressPorts;
-  readonly #backends: Backends;
+  readonly #gateways: Gateways;
   readonly #gates: ReadinessGates;
   readonly #events: LinkEvents;
   readonly #reporter: LinkReporter;
@@ -92,18 +94,29 @@ export class MirrorController {
     const ports = this.#ports;
     const claims = new Claims(source, targets, policy);
     const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural));
-    const backends = new Backends({
-      source,
-      dataPlane: policy.dataPlane,
-      clock,
-      log,
-      onChange: (link) => this.#triggers.addMirrorsOf(link, targets.get(keyOf(link))),
-    });
-    this.#backends = backends;
-    this.#gates = new ReadinessGates(source, backends, writer);
     const onNews = (link: string) => this.#statuses.add(link);
     this.#events = new LinkEvents(client, clock, log);
-    this.#reporter = new LinkReporter({ source, targets, writer, events: this.#events, clock, log, onNews });
+    const gateways = new Gateways({
+      source,
+      dataPlane: policy.dataPlane,
+      target: (link) => {
+        const target = targets.get(keyOf(link));
+        return target && { services: target.gateways, listed: target.listed };
+      },
+      clock,
+      random,
+      log,
+      events: this.#events,
+      metrics: metrics.gateways,
+      onChange: (link, urgent) => this.#triggers.addMirrorsOf(link, targets.get(keyOf(link)), urgent),
+      onNews: (link) => onNews(keyOf(link)),
+    });
+    this.#gateways = gateways;
+    const backends = new Backends(source, gateways, policy.dataPlane);
+    this.#gates = new ReadinessGates(source, backends, writer);
+    this.#reporter = new LinkReporter({
+      ...{ source, targets, gateways, writer, events: this.#events, clock, log, onNews },
+    });
 
     this.#namespaces =
       options.createNamespaces &&
@@ -132,6 +145,7 @@ export class MirrorController {
     };
     const mirrors = new MirrorReconciler({
       ...parts,
+      ways: new Ways(gateways, backends),
       federated: new FederatedReconciler({ ...parts, log }),
       onPod: (mirror) => this.#triggers.podChanged(mirror),
     });
@@ -195,8 +209,9 @@ export class MirrorController {
     const queues = [this.#mirrors, this.#links, this.#statuses, this.#gatesQueue, this.#namespacesQueue];
     try {
       await Promise.all([
+        // First, so that it is known what gateways were before anything is decided.
+        this.#gateways.run(signal),
         ...queues.map((queue) => queue.run(signal)),
-        this.#backends.run(signal),
         this.#resync(signal),
       ]);
     } finally {
@@ -226,6 +241,7 @@ export class MirrorController {
         services: target.services.size,
         pending: target.pending,
         watch: target.watchState(),
+        gateways: this.#gateways.state(keyOf({ metadata: target.link })),
       })),
     };
   }
@@ -257,6 +273,7 @@ export class MirrorController {
       log,
       onState: () => this.#targetChanged(target),
       onListed: () => this.#targetListed(target),
+      onGateways: () => this.#gateways.refresh(keyOf(link)),
     });
     this.#triggers.listenTo(target);
     return target;
@@ -270,6 +287,7 @@ export class MirrorController {
   /** Now it is known which mirrors nobody wants, whoever of several Links to this target made them. */
   #targetListed(target: Target): void {
     this.#namespaces?.wakeAll();
+    this.#gateways.refresh(keyOf({ metadata: target.link }));
     for (const each of this.#options.source.links.by(BY_TARGET, target.cluster)) {
       this.#triggers.addMirrorsOf(each, this.#targets.get(keyOf(each)));
     }

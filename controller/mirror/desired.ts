@@ -5,8 +5,6 @@ import {
   FEDERATED_BY_LABEL,
   formatEgressPorts,
   GATEWAY_ANNOTATION,
-  GATEWAY_NAME_ANNOTATION,
-  GATEWAY_NAMESPACE_ANNOTATION,
   type GatewayReference,
   LINK_LABEL,
   type Link,
@@ -143,13 +141,6 @@ function isTcp({ protocol = "TCP" }: ServicePort): boolean {
   return protocol === "TCP";
 }
 
-/** The gateway that a service chooses by the two older annotations; a name alone does not say where it is. */
-export function chosenGateway({ metadata: { annotations = {} } }: Service): GatewayReference | undefined {
-  const [name, namespace] = [annotations[GATEWAY_NAME_ANNOTATION], annotations[GATEWAY_NAMESPACE_ANNOTATION]];
-  if (name === undefined || name === "") return undefined;
-  return { namespace: namespace ?? "", name };
-}
-
 export function isRefusal(result: object): result is Refusal {
   return "reason" in result;
 }
@@ -162,7 +153,8 @@ export interface MirrorShape {
   headless?: boolean;
   /** The egress port of each service port; absent where calls do not go through an egress of its own. */
   egressPorts?: ReadonlyMap<number, number>;
-  gateway?: GatewayReference;
+  /** The gateway that it chooses, where that is not the Link's own. */
+  gateway?: GatewayReference | undefined;
 }
 
 /** The mirror of an exported service: what is to be written when there is none. */
@@ -185,7 +177,7 @@ export function desiredService(remote: Service, link: Link, shape: MirrorShape):
         ...copiedAnnotations(remote.metadata.annotations, link.spec),
         ...originAnnotations(remote, `${name}.${namespace}.svc.${targetClusterDomain}`),
         ...egressPortsAnnotation(shape.egressPorts),
-        ...(shape.gateway && { [GATEWAY_ANNOTATION]: `${shape.gateway.namespace}/${shape.gateway.name}` }),
+        ...gatewayAnnotation(shape.gateway),
       },
     },
     spec: {
@@ -209,6 +201,16 @@ export function originAnnotations(remote: Service, fqName: string): Record<strin
 export function egressPortsAnnotation(ports?: ReadonlyMap<number, number>): Record<string, string> {
   if (ports === undefined || ports.size === 0) return {};
   return { [EGRESS_PORTS_ANNOTATION]: formatEgressPorts(ports) };
+}
+
+export function gatewayAnnotation(gateway?: GatewayReference): Record<string, string> {
+  return gateway === undefined ? {} : { [GATEWAY_ANNOTATION]: `${gateway.namespace}/${gateway.name}` };
+}
+
+/** The gateway that a mirror's service chose when it was last known. */
+export function gatewayOf({ metadata }: Service): GatewayReference | undefined {
+  const [namespace, name] = metadata.annotations?.[GATEWAY_ANNOTATION]?.split("/") ?? [];
+  return namespace && name ? { namespace, name } : undefined;
 }
 
 /**

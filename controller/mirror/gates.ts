@@ -7,7 +7,7 @@ import {
 } from "../../contract/index.ts";
 import { type EndpointSlice, keyOf, type Pod } from "../kube/objects.ts";
 import { PODS } from "../kube/resource.ts";
-import type { Backends } from "./backends.ts";
+import type { Backends } from "./gateways/backends.ts";
 import { linkLabelOf, mirrorsOfSlice } from "./ownership.ts";
 import { hasCondition, isServing, podAddresses } from "./slices.ts";
 import type { SourceCluster } from "./source.ts";

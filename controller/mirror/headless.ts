@@ -8,11 +8,13 @@ import {
   REMOTE_SERVICE_ANNOTATION,
   sliceName,
 } from "../../contract/index.ts";
-import type { Endpoint, EndpointSlice, Service, ServicePort } from "../kube/objects.ts";
+import type { Endpoint, EndpointSlice, Service } from "../kube/objects.ts";
 import {
   type DataPlane,
   egressPortsAnnotation,
+  gatewayAnnotation,
   linkLabels,
+  type MirrorShape,
   mirroredPort,
   originAnnotations,
 } from "./desired.ts";
@@ -50,8 +52,7 @@ export function desiredPodService(
   remote: Service,
   host: string,
   link: Link,
-  ports: readonly ServicePort[],
-  egressPorts?: ReadonlyMap<number, number>,
+  shape: Pick<MirrorShape, "ports" | "egressPorts" | "gateway">,
 ): Service {
   const { namespace = "", name } = remote.metadata;
   const { targetClusterName, targetClusterDomain = "cluster.local" } = link.spec;
@@ -69,11 +70,12 @@ export function desiredPodService(
       annotations: {
         ...copiedAnnotations(remote.metadata.annotations, link.spec),
         ...originAnnotations(remote, `${host}.${name}.${namespace}.svc.${targetClusterDomain}`),
-        ...egressPortsAnnotation(egressPorts),
+        ...egressPortsAnnotation(shape.egressPorts),
+        ...gatewayAnnotation(shape.gateway),
         [REMOTE_HOST_ANNOTATION]: host,
       },
     },
-    spec: { type: "ClusterIP", ports: ports.map(mirroredPort) },
+    spec: { type: "ClusterIP", ports: shape.ports.map(mirroredPort) },
   };
 }
 

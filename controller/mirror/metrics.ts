@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { LINK_REASON, type LinkServiceStatus } from "../../contract/index.ts";
 import type { WorkQueueMetrics } from "../kube/queue.ts";
+import { GatewayMetrics } from "./gateways/metrics.ts";
 import type { EgressPorts } from "./ports.ts";
 import { isFailure } from "./status.ts";
 import type { Target } from "./target/target.ts";
@@ -15,6 +16,7 @@ export interface MetricsSource {
 /** What this role counts and measures; names in docs/controller.md. Durations are seconds. */
 export class MirrorMetrics {
   readonly registry = new Registry();
+  readonly gateways = new GatewayMetrics(this.registry);
   readonly #queueDepth: Gauge<"queue">;
   readonly #reconciles: Histogram<"queue" | "outcome">;
   readonly #queueWait: Histogram<"queue">;

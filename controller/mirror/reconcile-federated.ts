@@ -9,7 +9,6 @@ import {
 import { isForbidden, isInvalid } from "../kube/errors.ts";
 import type { Log } from "../kube/log.ts";
 import { type EndpointSlice, keyOf, refOf, type Service } from "../kube/objects.ts";
-import type { Backends } from "./backends.ts";
 import type { Claims, FederatedClaim, Member } from "./claims.ts";
 import { examine, isRefusal, type MirrorPolicy, type Refusal } from "./desired.ts";
 import { compareAge } from "./duplicates.ts";
@@ -24,6 +23,7 @@ import {
   memberSlices,
   type RemoteMember,
 } from "./federated.ts";
+import type { Backends } from "./gateways/backends.ts";
 import type { MirrorObjects } from "./mirror-objects.ts";
 import type { MirrorNamespaces } from "./namespaces/namespaces.ts";
 import { linkLabelOf } from "./ownership.ts";

@@ -1,14 +1,7 @@
-import {
-  type Link,
-  type LinkServiceStatus,
-  mirrorName,
-  REMOTE_DISCOVERY_LABEL,
-  SERVICE_REASON,
-} from "../../contract/index.ts";
+import { type Link, type LinkServiceStatus, mirrorName, SERVICE_REASON } from "../../contract/index.ts";
 import { isForbidden, isInvalid } from "../kube/errors.ts";
-import { type EndpointSlice, keyOf, refOf, type Service } from "../kube/objects.ts";
+import { keyOf, refOf, type Service } from "../kube/objects.ts";
 import type { ReconcileResult } from "../kube/queue.ts";
-import type { Backends } from "./backends.ts";
 import type { Claim, Claims, Member, PodClaim, ServiceClaim } from "./claims.ts";
 import {
   desiredService,
@@ -19,6 +12,7 @@ import {
   type MirrorPolicy,
   type Refusal,
 } from "./desired.ts";
+import { backendSlices, type Ways } from "./gateways/ways.ts";
 import {
   desiredPodService,
   headlessSlices,
@@ -28,11 +22,18 @@ import {
 } from "./headless.ts";
 import type { MirrorObjects, Plan } from "./mirror-objects.ts";
 import type { MirrorNamespaces } from "./namespaces/namespaces.ts";
+import { PodProblems } from "./pod-problems.ts";
 import type { EgressPorts } from "./ports.ts";
 import type { FederatedReconciler } from "./reconcile-federated.ts";
-import { missingNamespace, nameTaken, podsNotMirrored, portsExhausted, refusedByServer } from "./refusals.ts";
+import {
+  gatewayNotFound,
+  missingNamespace,
+  nameTaken,
+  podsNotMirrored,
+  portsExhausted,
+  refusedByServer,
+} from "./refusals.ts";
 import { MODE } from "./selector.ts";
-import { type Backend, desiredSlices, isMarkedEmpty } from "./slices.ts";
 import type { SourceCluster } from "./source.ts";
 import { mirrorKey } from "./target/target.ts";
 
@@ -42,7 +43,7 @@ const RECHECK_MS = 30_000;
 export interface MirrorReconcilerOptions {
   source: SourceCluster;
   claims: Claims;
-  backends: Backends;
+  ways: Ways;
   ports: EgressPorts;
   policy: MirrorPolicy;
   objects: MirrorObjects;
@@ -64,8 +65,7 @@ export class MirrorReconciler {
   readonly #options: MirrorReconcilerOptions;
   /** Mirrors being made for each Link at the moment. */
   readonly #busy = new Map<string, number>();
-  /** Why pods have no mirror, by the key of the mirror that they would have. */
-  readonly #podProblems = new Map<string, Map<PodId, string>>();
+  readonly #podProblems = new PodProblems();
 
   constructor(options: MirrorReconcilerOptions) {
     this.#options = options;
@@ -79,23 +79,30 @@ export class MirrorReconciler {
   async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const { claims, federated, source } = this.#options;
     const [claim, ...losers] = claims.of(key);
-    const problems = new Map<PodId, string>();
-    for (const loser of losers) this.#refuseAll(loser, nameTaken(key, describe(claim!)), problems);
+    const problems: { claim: PodClaim; message: string }[] = [];
+    for (const loser of losers) {
+      const refusal = nameTaken(key, describe(claim!));
+      if (loser.kind === "pod") problems.push({ claim: loser, message: refusal.message });
+      else if (loser.kind === "service") this.#refuse(loser, refusal);
+      else federated.refuse(loser, refusal);
+    }
     const refusal = await this.#counted(claim, async () => {
       if (claim?.kind === "service") return await this.#service(key, claim, signal);
-      if (claim?.kind === "pod") return await this.#pod(key, claim, problems, signal);
+      if (claim?.kind === "pod") return await this.#pod(key, claim, signal);
       const actual = source.services.get(key);
       if (claim !== undefined || (actual !== undefined && claims.isFederation(actual))) {
         return await federated.reconcile(key, claim, signal);
       }
       return await this.#withdraw(key, signal);
     });
-    this.#setPodProblems(key, problems, claim);
+    if (claim?.kind === "pod" && refusal !== undefined) problems.push({ claim, message: refusal.message });
+    this.#podProblems.set(key, problems);
+    if (claim?.kind === "pod" || problems.length > 0) this.#tellServices(key);
     return refusal === undefined ? undefined : { againMs: RECHECK_MS };
   }
 
   async #service(key: string, claim: ServiceClaim, signal: AbortSignal): Promise<Refusal | undefined> {
-    const { source, claims, backends, ports, policy, namespaces } = this.#options;
+    const { source, claims, ways, ports, policy, namespaces } = this.#options;
     const { link, remote, target, mode } = claim;
     const examined = examine(remote, originOf(link), mode, policy);
     if (isRefusal(examined)) return await this.#refuseForGood(key, claim, examined, signal);
@@ -114,33 +121,34 @@ export class MirrorReconciler {
     if (egressPorts === undefined) return this.#refuse(claim, portsExhausted(ports));
     if (!direct) ports.release(key);
 
-    const empty = target.availabilityOf(remote) === "empty";
     const pods = headless ? this.#podEndpoints(claim) : [];
+    const way = ways.of(link, remote, target.availabilityOf(remote) === "empty");
+    const shape = { ports: examined.ports, mode, headless, egressPorts };
     const refusal = await this.#ensure(
       {
-        service: desiredService(remote, link, { ports: examined.ports, mode, headless, egressPorts }),
+        service: desiredService(remote, link, { ...shape, ...(direct && { gateway: way.gateway }) }),
         slices: (service, existing) => {
           if (headless) return headlessSlices(service, pods, existing);
-          return direct ? desiredSlices(service, { ...backends.of(link), empty }) : [];
+          return direct ? backendSlices(service, existing, way.backend) : [];
         },
         governs: (object) => claims.governs(link, object),
       },
       signal,
     );
     if (refusal !== undefined) return this.#refuse(claim, refusal);
-    const podProblems = headless ? this.#podProblemsOf(claim) : [];
+    if (mode === MODE.gateway && way.problem !== undefined) {
+      // What becomes of the gateway's Service is watched.
+      this.#refuse(claim, gatewayNotFound(way.problem));
+      return undefined;
+    }
+    const podProblems = headless ? this.#podProblems.of(claim, claims) : [];
     if (podProblems.length > 0) this.#refuse(claim, podsNotMirrored(podProblems));
     else this.#report(claim, { mirrored: true, reason: SERVICE_REASON.mirrored, ...noteOf(examined) });
     return undefined;
   }
 
-  async #pod(
-    key: string,
-    claim: PodClaim,
-    problems: Map<PodId, string>,
-    signal: AbortSignal,
-  ): Promise<Refusal | undefined> {
-    const { source, claims, backends, ports, policy } = this.#options;
+  async #pod(key: string, claim: PodClaim, signal: AbortSignal): Promise<Refusal | undefined> {
+    const { source, claims, ways, ports, policy } = this.#options;
     const { link, remote, host } = claim;
     const examined = examine(remote, originOf(link), MODE.gateway, policy);
     // The service itself tells why.
@@ -148,19 +156,17 @@ export class MirrorReconciler {
     if (!source.hasNamespace(remote.metadata.namespace ?? "")) return undefined;
     const egressPorts = this.#assign(key, examined);
     const ready = claims.podsOf(claim).get(key)?.ready ?? false;
-    const refusal =
-      egressPorts === undefined
-        ? portsExhausted(ports)
-        : await this.#ensure(
-            {
-              service: desiredPodService(remote, host, link, examined.ports, egressPorts),
-              slices: (service) => desiredSlices(service, { ...backends.of(link), empty: !ready }),
-              governs: (object) => claims.governs(link, object),
-            },
-            signal,
-          );
-    if (refusal !== undefined) problems.set(podId(claim), `${host}: ${refusal.message}`);
-    return refusal;
+    const way = ways.of(link, remote, !ready);
+    if (egressPorts === undefined) return portsExhausted(ports);
+    const shape = { ports: examined.ports, egressPorts, gateway: way.gateway };
+    return await this.#ensure(
+      {
+        service: desiredPodService(remote, host, link, shape),
+        slices: (service, existing) => backendSlices(service, existing, way.backend),
+        governs: (object) => claims.governs(link, object),
+      },
+      signal,
+    );
   }
 
   /** Nobody wants this mirror, or it cannot be: remove it, unless it may be that we only do not know better. */
@@ -181,12 +187,12 @@ export class MirrorReconciler {
 
   /** A mirror whose service cannot be known now stays, and its slices go on following what carries its calls. */
   async #keep(key: string, actual: Service, owner: Link, signal: AbortSignal): Promise<void> {
-    const { backends, ports, claims } = this.#options;
+    const { ways, ports, claims } = this.#options;
     const link = claims.activeFor(owner) ?? owner;
     await this.#ensure(
       {
         service: keptService(actual, link, ports.of(key)),
-        slices: (service, existing) => keptSlices(service, existing, backends.of(link)),
+        slices: (service, existing) => ways.kept(service, existing, link),
         governs: (object) => claims.governs(link, object),
       },
       signal,
@@ -224,17 +230,8 @@ export class MirrorReconciler {
     });
   }
 
-  #podProblemsOf(claim: ServiceClaim): string[] {
-    return [...this.#options.claims.podsOf(claim)].flatMap(([key, { host }]) => {
-      const problem = this.#podProblems.get(key)?.get(podId({ ...claim, host }));
-      return problem === undefined ? [] : [problem];
-    });
-  }
-
-  #setPodProblems(key: string, problems: Map<PodId, string>, winner: Claim | undefined): void {
-    if (problems.size > 0) this.#podProblems.set(key, problems);
-    else this.#podProblems.delete(key);
-    if (winner?.kind !== "pod" && problems.size === 0) return;
+  /** The mirrors of headless services that lead to the mirror of this key. */
+  #tellServices(key: string): void {
     for (const claim of this.#options.claims.of(key)) {
       if (claim.kind === "pod") this.#options.onPod(mirrorKey(claim.remote, claim.target.cluster));
     }
@@ -255,12 +252,6 @@ export class MirrorReconciler {
         else this.#busy.delete(key);
       }
     }
-  }
-
-  #refuseAll(claim: Claim, refusal: Refusal, problems: Map<PodId, string>): void {
-    if (claim.kind === "pod") problems.set(podId(claim), `${claim.host}: ${refusal.message}`);
-    else if (claim.kind === "service") this.#refuse(claim, refusal);
-    else this.#options.federated.refuse(claim, refusal);
   }
 
   /** What cannot be mirrored loses the mirror that it had. */
@@ -286,13 +277,6 @@ export class MirrorReconciler {
   }
 }
 
-/** Tells pods apart that want mirrors. */
-type PodId = string;
-
-function podId({ link, remote, host }: Member & { host: string }): PodId {
-  return `${keyOf(link)} ${keyOf(remote)} ${host}`;
-}
-
 function originOf(link: Link) {
   return { cluster: link.spec.targetClusterName, exclusions: link.spec };
 }
@@ -306,13 +290,4 @@ function describe(claim: Claim): string {
   if (claim.kind === "federated") return "the federated service";
   const what = claim.kind === "pod" ? `pod ${claim.host} of service` : "service";
   return `${what} ${keyOf(claim.remote)} of cluster ${claim.target.cluster}`;
-}
-
-/** The slices of a mirror whose service cannot be known now. */
-function keptSlices(service: Service, existing: readonly EndpointSlice[], backend: Backend): EndpointSlice[] {
-  if (service.metadata.labels?.[REMOTE_DISCOVERY_LABEL] !== undefined) return [];
-  // Its pods are as unknown as it is.
-  if (service.spec?.clusterIP === "None") return [...existing];
-  const empty = existing.some(isMarkedEmpty);
-  return desiredSlices(service, { ...backend, empty });
 }

@@ -26,6 +26,11 @@ export function portsExhausted(ports: EgressPorts): Refusal {
   };
 }
 
+/** @param problem what is wrong with the gateway that the service chooses */
+export function gatewayNotFound(problem: string): Refusal {
+  return { reason: SERVICE_REASON.gatewayNotFound, message: problem };
+}
+
 export function refusedByServer(error: KubeError): Refusal {
   return { reason: SERVICE_REASON.refused, message: `the API server refuses the mirror: ${error.detail}` };
 }

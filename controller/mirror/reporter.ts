@@ -6,6 +6,7 @@ import { keyOf } from "../kube/objects.ts";
 import type { ReconcileResult } from "../kube/queue.ts";
 import { LINKS } from "../kube/resource.ts";
 import type { LinkEvents } from "./events.ts";
+import type { Gateways } from "./gateways/gateways.ts";
 import type { SourceCluster } from "./source.ts";
 import { isFailure, linkStatus, sameStatus } from "./status.ts";
 import { outcomeKey, type Target } from "./target/target.ts";
@@ -17,6 +18,7 @@ const EVERY_MS = 1_000;
 export interface ReporterOptions {
   source: SourceCluster;
   targets: ReadonlyMap<string, Target>;
+  gateways: Pick<Gateways, "statusOf" | "conditionOf">;
   writer: SourceWriter;
   events: LinkEvents;
   clock: Clock;
@@ -79,7 +81,7 @@ export class LinkReporter {
 
   /** Bring the status of one Link up to date. */
   async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
-    const { source, targets, writer, clock } = this.#options;
+    const { source, targets, gateways, writer, clock } = this.#options;
     const link = source.links.get(key);
     const target = targets.get(key);
     if (link === undefined) {
@@ -93,9 +95,11 @@ export class LinkReporter {
       return { againMs: 100 };
     const since = clock.monotonic() - (this.#writtenAt.get(key) ?? Number.NEGATIVE_INFINITY);
     if (since < EVERY_MS) return { againMs: EVERY_MS - since };
+    const gatewayAlive = gateways.conditionOf(link);
     const report = {
       connection: target.state,
-      others: [],
+      others: gatewayAlive === undefined ? [] : [gatewayAlive],
+      gateways: gateways.statusOf(link),
       listed: target.listed,
       pending: target.pending,
       services: [...target.outcomes.values()],

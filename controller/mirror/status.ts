@@ -5,6 +5,7 @@ import {
   LINK_CONDITION,
   LINK_REASON,
   type Link,
+  type LinkGatewayStatus,
   type LinkServiceStatus,
   type LinkStatus,
   SERVICE_REASON,
@@ -25,6 +26,8 @@ export interface LinkReport {
   connection: ConnectionState;
   /** Conditions besides `Connected` and `Synced`. */
   others: readonly (ConnectionState & { type: string })[];
+  /** The target's gateways, the Link's own first. */
+  gateways: readonly LinkGatewayStatus[];
   /** Whether the exported services are known: their list was complete once in this process. */
   listed: boolean;
   /** Exported services that wait for their turn. */
@@ -61,6 +64,8 @@ export function linkStatus(link: Link, report: LinkReport, now: Date): LinkStatu
   return {
     ...(link.metadata.generation === undefined ? {} : { observedGeneration: link.metadata.generation }),
     conditions,
+    // Never left out: what a patch does not name stays as it was.
+    gateways: [...report.gateways],
     mirroredServices: mirrored,
     failedServices: failures.length,
     services: firstBytes(services, MAX_SERVICES_BYTES),

@@ -387,12 +387,12 @@ export class World {
     return await this.source.get(LINKS, { namespace: this.isthmus, name });
   }
 
-  async condition(type: "Connected" | "Synced", name = "remote"): Promise<Condition | undefined> {
+  async condition(type: string, name = "remote"): Promise<Condition | undefined> {
     return (await this.getLink(name)).status?.conditions?.find((condition) => condition.type === type);
   }
 
   /** Wait until a condition has this reason. */
-  async reason(type: "Connected" | "Synced", reason: string, name = "remote"): Promise<Condition> {
+  async reason(type: string, reason: string, name = "remote"): Promise<Condition> {
     return await until(async () => {
       const condition = await this.condition(type, name);
       if (condition?.reason !== reason) throw new Error(`${type} is ${JSON.stringify(condition)}`);

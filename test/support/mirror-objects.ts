@@ -94,3 +94,32 @@ export const meshed: MirrorPolicy = { ...standalone, dataPlane: "linkerd" };
 export function ready(...ips: string[]): { ip: string; ready: boolean }[] {
   return ips.map((ip) => ({ ip, ready: true }));
 }
+
+/** The Service of a target's gateway, behind a load balancer. */
+export function aGatewayService(
+  options: {
+    name?: string;
+    identity?: string;
+    ingress?: { ip?: string; hostname?: string }[];
+    spec?: Service["spec"];
+  } = {},
+): Service {
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: {
+      namespace: "isthmus",
+      name: options.name ?? "isthmus-gateway",
+      annotations: { "mirror.linkerd.io/gateway-identity": options.identity ?? "gateway.remote.demo.mesh" },
+    },
+    spec: {
+      type: "LoadBalancer",
+      ports: [
+        { name: "mc-gateway", port: 4143, protocol: "TCP" },
+        { name: "mc-probe", port: 4191, protocol: "TCP" },
+      ],
+      ...options.spec,
+    },
+    status: { loadBalancer: { ingress: options.ingress ?? [{ ip: "203.0.113.1" }] } },
+  };
+}

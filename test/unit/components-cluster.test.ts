@@ -306,6 +306,7 @@ describe("where the gateway is reached", () => {
       port: 4143,
       identity: "gateway.east.demo.mesh",
       probe: { path: "/ready", port: 4191, period: "3s" },
+      service: { namespace: "isthmus", name: "isthmus-gateway" },
     });
     const { metadata, spec } = run.find(SERVICE).inputs;
     expect(spec.type).toBe("LoadBalancer");
@@ -314,6 +315,12 @@ describe("where the gateway is reached", () => {
       "mirror.linkerd.io/probe-path": "/ready",
       "mirror.linkerd.io/probe-period": "3",
     });
+  });
+
+  test("is not to be followed where addresses are given by hand, load balancer or not", async () => {
+    const given = await cluster({ gateway: { addresses: ["192.0.2.9"] } });
+    expect(given.outputs.gateway?.value).toMatchObject({ addresses: ["192.0.2.9"] });
+    expect(given.outputs.gateway?.value).not.toHaveProperty("service");
   });
 
   test("is the addresses and ports of the nodes, with NodePort", async () => {
@@ -330,6 +337,7 @@ describe("where the gateway is reached", () => {
       port: 30_143,
       probe: { port: 30_191 },
     });
+    expect(exposed.outputs.gateway?.value).not.toHaveProperty("service");
     expect(exposed.find(SERVICE).inputs.spec).toMatchObject({
       type: "NodePort",
       ports: [

@@ -162,6 +162,16 @@ describe("a link", () => {
     expect(run.outputs).toMatchObject({ linkName: { value: "west" }, namespace: { value: "isthmus" } });
   });
 
+  test("names the Service of the gateway where its load balancer is to be followed, and none where it is not", async () => {
+    const service = { namespace: "isthmus", name: "isthmus-gateway" };
+    const followed = await link({ gateway: { ...GATEWAY, addresses: [], service } });
+    expect(followed.find(LINK).inputs.spec).toMatchObject({ gateway: service, gatewayAddresses: [] });
+    expect((await link()).find(LINK).inputs.spec).not.toHaveProperty("gateway");
+    const wrong = { ...GATEWAY, service: { namespace: "isthmus", name: "Not A Label" } };
+    const make = () => new Link("demo", { target: "west", gateway: wrong, kubeconfig: KUBECONFIG });
+    expect(messageOf(make)).toContain("with service: { namespace, name } where it is to be followed");
+  });
+
   test("hands its credentials over as a secret, in a Secret of Linkerd's type", async () => {
     const run = await link();
     const { type, stringData, metadata } = run.find(SECRET).inputs;
@@ -202,7 +212,7 @@ describe("a link", () => {
     [
       "a gateway without a port",
       { gateway: { ...GATEWAY, port: 0 } },
-      `Link "demo": gateway is ${JSON.stringify({ ...GATEWAY, port: 0 })}; it must be where a gateway is reached: { addresses: [IP address or host name], port: 1 to 65535, identity: DNS name, probe }`,
+      `Link "demo": gateway is ${JSON.stringify({ ...GATEWAY, port: 0 })}; it must be where a gateway is reached: { addresses: [IP address or host name], port: 1 to 65535, identity: DNS name, probe }, with service: { namespace, name } where it is to be followed`,
     ],
     [
       "the path of a kubeconfig, and does not show it",

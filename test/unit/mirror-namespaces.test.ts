@@ -242,6 +242,7 @@ describe("what one target may have made", () => {
         connect: () => client,
         onState: () => undefined,
         onListed: () => undefined,
+        onGateways: () => undefined,
       });
       target.services.apply(anExport("web", { namespace: "shop" }));
       targets.set(`isthmus/${link.metadata.name}`, target);

@@ -27,6 +27,7 @@ function report(changes: Partial<LinkReport> = {}): LinkReport {
   return {
     connection: { status: "True", reason: "Connected", message: "connected" },
     others: [],
+    gateways: [],
     listed: true,
     pending: 0,
     services: [],

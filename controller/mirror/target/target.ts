@@ -1,6 +1,7 @@
 import {
   endpointHost,
   federatedName,
+  type GatewayReference,
   type Link,
   type LinkServiceStatus,
   mirrorName,
@@ -15,6 +16,8 @@ import type { ReflectorState } from "../../kube/reflector.ts";
 import { Store } from "../../kube/store.ts";
 import { Union } from "../../kube/union.ts";
 import { CONNECTING } from "../connection-state.ts";
+import { GatewayChoices } from "../gateways/choice.ts";
+import { GatewayServices } from "../gateways/gateway-services.ts";
 import { type Mode, matchesSelector, modeOf, type Selectors, selectorsOf } from "../selector.ts";
 import type { ConnectionState } from "../status.ts";
 import { type Access, type Connect, Connection, connectionFingerprint } from "./connection.ts";
@@ -51,6 +54,8 @@ export interface TargetOptions {
   onState: () => void;
   /** All that was asked for is completely known, for the first time or for the first time with other selectors. */
   onListed: () => void;
+  /** What is known of the target's gateways changed. */
+  onGateways: () => void;
 }
 
 /** Whether a service of a target has an endpoint that takes calls; unknown where no slice of it is known. */
@@ -72,6 +77,8 @@ export class Target {
   readonly cluster: string;
   readonly services: Store<ExportedService>;
   readonly slices: Store<EndpointSlice>;
+  /** The gateways that the Link names and that exported services choose. */
+  readonly gateways: GatewayServices;
   /** By `outcomeKey`. */
   readonly outcomes = new Map<string, LinkServiceStatus>();
   /** Why pods of headless services have no mirror, by the key of the mirror. */
@@ -79,6 +86,8 @@ export class Target {
   readonly #options: TargetOptions;
   readonly #serviceUnion: Union<ExportedService>;
   readonly #sliceUnion: Union<EndpointSlice>;
+  readonly #choices = new GatewayChoices();
+  #ownGateway: GatewayReference | undefined;
   #connection: { connection: Connection; fingerprint: string; access: string } | undefined;
   #state: ConnectionState = CONNECTING;
   /** Those by which what is known was asked for. */
@@ -102,6 +111,16 @@ export class Target {
       .index(BY_POD, (slice) => podMirrorKeys(slice, cluster));
     this.#serviceUnion = new Union(this.services, options.clock);
     this.#sliceUnion = new Union(this.slices, options.clock);
+    this.#ownGateway = link.spec.gateway;
+    this.gateways = new GatewayServices({
+      clock: options.clock,
+      random: options.random,
+      log: this.#log(),
+      onChange: options.onGateways,
+    });
+    this.services.onChange((_, current, previous) => {
+      if (this.#choices.change(current, previous)) this.#wantGateways();
+    });
   }
 
   get state(): ConnectionState {
@@ -163,6 +182,8 @@ export class Target {
 
   /** Watch the services that the Link selects, by this access. Nothing happens where that is being done already. */
   connect(link: Link, access: Access): void {
+    this.#ownGateway = link.spec.gateway;
+    this.#wantGateways();
     const selectors = selectorsOf(link.spec);
     const fingerprint = connectionFingerprint(link, selectors, access.credentials);
     const current = this.#connection;
@@ -183,12 +204,14 @@ export class Target {
       slices: this.#sliceUnion,
       clock,
       random,
-      log: this.#options.log.child({ link: this.link.name, cluster: this.cluster }),
+      log: this.#log(),
       onState: () => {
         if (this.#connection?.connection === connection) this.#follow(connection, selectors);
       },
     });
     this.#connection = { connection, fingerprint, access: access.fingerprint };
+    const following = this.gateways.run(connection.client, connection.signal);
+    this.#ended = Promise.all([this.#ended, following]);
     this.#become(CONNECTING);
   }
 
@@ -202,6 +225,15 @@ export class Target {
   async stop(): Promise<void> {
     this.#close();
     await this.#ended;
+  }
+
+  #wantGateways(): void {
+    const own = this.#ownGateway === undefined ? [] : [this.#ownGateway];
+    this.gateways.want([...own, ...this.#choices.refs()]);
+  }
+
+  #log(): Log {
+    return this.#options.log.child({ link: this.link.name, cluster: this.cluster });
   }
 
   #follow(connection: Connection, selectors: Selectors): void {

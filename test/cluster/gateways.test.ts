@@ -1,0 +1,291 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { networkInterfaces } from "node:os";
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import type { LinkGatewayStatus } from "../../contract/index.ts";
+import { SERVICES } from "../../controller/kube/resource.ts";
+import { until } from "./until.ts";
+import { World } from "./world.ts";
+
+let world: World;
+let gateway: AGateway;
+beforeEach(async () => {
+  world = await World.create();
+  gateway = await AGateway.start();
+});
+afterEach(async () => {
+  await world.destroy();
+  await gateway.stop();
+});
+
+/** An address of this machine that a slice may name, which those of the loopback interface may not. */
+const HERE = Object.values(networkInterfaces())
+  .flatMap((entries) => entries ?? [])
+  .find(({ family, internal }) => family === "IPv4" && !internal)?.address as string;
+/** Where nothing ever answers (RFC 5737), and is found to be so soon. */
+const NOWHERE = "198.51.100.1";
+
+/** What answers the probes of a target's gateway, on every address of this machine. */
+class AGateway {
+  readonly port: number;
+  /** Probes so far. */
+  asked = 0;
+  status = 200;
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+    this.port = (server.address() as AddressInfo).port;
+    server.on("request", (_, response) => {
+      this.asked++;
+      response.writeHead(this.status).end();
+    });
+  }
+
+  static async start(): Promise<AGateway> {
+    const server = createServer().listen(0);
+    await once(server, "listening");
+    return new AGateway(server);
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  get probe() {
+    return { port: this.port, period: "500ms", timeout: "500ms", failureThreshold: 2 };
+  }
+
+  /** Wait until it was probed so many times more. */
+  async probed(times: number): Promise<void> {
+    const enough = this.asked + times;
+    await until(async () => expect(this.asked).toBeGreaterThanOrEqual(enough));
+  }
+}
+
+/** The endpoints of a mirror's slice: `203.0.113.1 ready`. */
+async function endpoints(mirror = "web-remote"): Promise<string[]> {
+  const slice = await world.slice(mirror);
+  return (slice.endpoints ?? []).map(
+    ({ addresses, conditions }) => `${addresses[0]} ${conditions?.ready ? "ready" : "not ready"}`,
+  );
+}
+
+async function expectEndpoints(...expected: string[]): Promise<void> {
+  await until(async () => expect(await endpoints()).toEqual(expected));
+}
+
+async function gateways(): Promise<LinkGatewayStatus[] | undefined> {
+  return (await world.getLink()).status?.gateways;
+}
+
+/** Give the Service of the target's gateway these addresses of a load balancer. */
+async function balance(...ips: string[]): Promise<void> {
+  const status = { loadBalancer: { ingress: ips.map((ip) => ({ ip, ipMode: "VIP" })) } };
+  const ref = { namespace: world.isthmus, name: "isthmus-gateway" };
+  await world.target.patch(SERVICES, ref, { status }, { type: "merge", subresource: "status" });
+}
+
+async function makeGatewayService(port = 4143): Promise<void> {
+  await world.target.create(SERVICES, {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: {
+      namespace: world.isthmus,
+      name: "isthmus-gateway",
+      annotations: { "mirror.linkerd.io/gateway-identity": "gateway.elsewhere.demo.mesh" },
+    },
+    spec: {
+      type: "LoadBalancer",
+      allocateLoadBalancerNodePorts: false,
+      ports: [
+        { name: "mc-gateway", port },
+        { name: "mc-probe", port: gateway.port },
+      ],
+    } as never,
+  });
+}
+
+describe.each(["standalone", "linkerd"] as const)("in the data plane %s a gateway", (dataPlane) => {
+  /** Whom the slices name: the egress, or the gateway. */
+  const named = dataPlane === "standalone" ? "10.1.0.2" : HERE;
+
+  beforeEach(async () => {
+    if (dataPlane === "standalone") await world.putEgressPod(named);
+  });
+
+  test("that dies takes its mirrors' endpoints out, stays out whatever changes, and brings them back when it revives", async () => {
+    await world.link({ gatewayAddresses: [HERE], probe: gateway.probe });
+    await world.start({ dataPlane });
+    await world.export("web");
+    await expectEndpoints(`${named} ready`);
+    await world.reason("GatewayAlive", "GatewayAlive");
+
+    gateway.status = 503;
+    await expectEndpoints(`${named} not ready`);
+    const { status, message } = await world.reason("GatewayAlive", "GatewayDead");
+    expect([status, message]).toEqual([
+      "False",
+      expect.stringContaining(`${HERE}:${gateway.port} answers 503`),
+    ]);
+    await world.export("web", { labels: { "mirror.linkerd.io/exported": "true", lk: "lv" } });
+    await until(async () =>
+      expect((await world.mirror("web-remote")).metadata.labels).toMatchObject({ lk: "lv" }),
+    );
+    await until(async () =>
+      expect((await world.slice("web-remote")).metadata.labels).toMatchObject({ lk: "lv" }),
+    );
+    expect(await endpoints()).toEqual([`${named} not ready`]);
+
+    gateway.status = 200;
+    await expectEndpoints(`${named} ready`);
+    await world.reason("GatewayAlive", "GatewayAlive");
+    await until(async () => {
+      const events = (await world.events()).map(({ type, reason }) => `${type} ${reason}`);
+      expect(events).toEqual(expect.arrayContaining(["Warning GatewayDead", "Normal GatewayAlive"]));
+    });
+  });
+
+  test("that is dead when the Link is made gets calls once it lives", async () => {
+    gateway.status = 503;
+    await world.link({ gatewayAddresses: [HERE], probe: gateway.probe });
+    await world.start({ dataPlane });
+    await world.export("web");
+    await world.reason("GatewayAlive", "GatewayDead");
+    await expectEndpoints(`${named} not ready`);
+    gateway.status = 200;
+    await expectEndpoints(`${named} ready`);
+  });
+
+  test("that was found dead is dead to a controller that starts over, which writes nothing, until it lives", async () => {
+    gateway.status = 503;
+    await world.link({ gatewayAddresses: [HERE], probe: gateway.probe });
+    const first = await world.start({ dataPlane });
+    await world.export("web");
+    await world.reason("GatewayAlive", "GatewayDead");
+    await expectEndpoints(`${named} not ready`);
+    await world.reason("Synced", "Synced");
+    await first.stop();
+
+    const before = await world.fingerprint();
+    const second = await world.start({ dataPlane });
+    await until(async () =>
+      expect(await second.metric('isthmus_link_connected{target_cluster_name="remote"}')).toBe(1),
+    );
+    await gateway.probed(4);
+    expect(second.writes).toEqual([]);
+    expect(await world.fingerprint()).toEqual(before);
+    expect(await second.metric('gateway_alive{target_cluster_name="remote"}')).toBe(0);
+    gateway.status = 200;
+    await expectEndpoints(`${named} ready`);
+  });
+
+  test("that nobody probes is taken to be alive, and the Link says so", async () => {
+    gateway.status = 503;
+    await world.link({ gatewayAddresses: [HERE] });
+    const controller = await world.start({ dataPlane });
+    await world.export("web");
+    await expectEndpoints(`${named} ready`);
+    expect(await world.reason("GatewayAlive", "GatewayNotProbed")).toMatchObject({ status: "Unknown" });
+    expect(gateway.asked).toBe(0);
+    expect(await controller.metric('gateway_alive{target_cluster_name="remote"}')).toBe(1);
+  });
+});
+
+describe("a gateway's addresses", () => {
+  test("live and die each for itself where Linkerd's proxies call them", async () => {
+    await world.link({ gatewayAddresses: [NOWHERE, HERE], probe: gateway.probe });
+    const controller = await world.start({ dataPlane: "linkerd" });
+    await world.export("web");
+    await until(async () =>
+      expect((await endpoints()).sort()).toEqual([`${HERE} ready`, `${NOWHERE} not ready`].sort()),
+    );
+    expect((await world.reason("GatewayAlive", "GatewayAlive")).status).toBe("True");
+    await until(async () =>
+      expect(await gateways()).toEqual([
+        {
+          addresses: [
+            { address: NOWHERE, alive: false },
+            { address: HERE, alive: true },
+          ],
+          port: 888,
+          identity: "gateway.remote.demo.mesh",
+        },
+      ]),
+    );
+    const alive = (address: string) =>
+      controller.metric(
+        `isthmus_gateway_address_alive{target_cluster_name="remote",gateway="own",address="${address}"}`,
+      );
+    expect([await alive(HERE), await alive(NOWHERE)]).toEqual([1, 0]);
+    expect(
+      await controller.metric('gateway_probes{target_cluster_name="remote",probe_successful="false"}'),
+    ).toBeGreaterThanOrEqual(2);
+  });
+
+  test("follow those of the gateway's load balancer in the target, and the Link is not touched", async () => {
+    await makeGatewayService(5143);
+    await world.link({
+      gatewayAddresses: ["192.0.2.127"],
+      gateway: { namespace: world.isthmus, name: "isthmus-gateway" },
+    });
+    await world.start({ dataPlane: "linkerd" });
+    await world.export("web");
+    // Those that the Link has are good as long as there are no others.
+    await expectEndpoints("192.0.2.127 ready");
+    const { generation } = (await world.getLink()).metadata;
+
+    await balance("203.0.113.1");
+    await expectEndpoints("203.0.113.1 ready");
+    const slice = await world.slice("web-remote");
+    expect(slice.ports?.map(({ port }) => port)).toEqual([5143]);
+    // Whom to expect there is not for the target to say.
+    expect(slice.metadata.annotations).toMatchObject({
+      "mirror.linkerd.io/remote-gateway-identity": "gateway.remote.demo.mesh",
+    });
+    await until(async () =>
+      expect(await gateways()).toEqual([
+        {
+          addresses: [{ address: "203.0.113.1", alive: true }],
+          port: 5143,
+          identity: "gateway.remote.demo.mesh",
+        },
+      ]),
+    );
+    await balance("203.0.113.2", "203.0.113.3");
+    await expectEndpoints("203.0.113.2 ready", "203.0.113.3 ready");
+    await balance("203.0.113.2", "127.0.0.1");
+    await expectEndpoints("192.0.2.127 ready");
+    await balance("203.0.113.4");
+    await expectEndpoints("203.0.113.4 ready");
+    expect((await world.getLink()).metadata.generation).toBe(generation);
+  });
+
+  test("that were followed are not left by a controller that starts over while the target is away", async () => {
+    await makeGatewayService();
+    await world.link({
+      gatewayAddresses: ["192.0.2.127"],
+      gateway: { namespace: world.isthmus, name: "isthmus-gateway" },
+    });
+    await balance("203.0.113.1");
+    const first = await world.start({ dataPlane: "linkerd" });
+    await world.export("web");
+    await expectEndpoints("203.0.113.1 ready");
+    await until(async () => expect((await gateways())?.[0]?.addresses[0]?.address).toBe("203.0.113.1"));
+    await world.reason("Synced", "Synced");
+    await first.stop();
+    await world.wire.cut();
+
+    const slice = await world.slice("web-remote");
+    const second = await world.start({ dataPlane: "linkerd" });
+    await world.reason("Connected", "Unreachable");
+    expect((await world.slice("web-remote")).metadata.resourceVersion).toBe(slice.metadata.resourceVersion);
+    expect(second.writes.filter((write) => /services|endpointslices/.test(write))).toEqual([]);
+    await world.wire.restore();
+    await world.reason("Connected", "Connected");
+    await balance("203.0.113.2");
+    await expectEndpoints("203.0.113.2 ready");
+  });
+});
