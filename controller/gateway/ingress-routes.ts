@@ -1,27 +1,41 @@
 import {
   ALLOWED_CLUSTERS_ANNOTATION,
   EXPORTED_LABEL,
+  FEDERATED_LABEL,
   isDnsLabel,
   MIRRORED_LABEL,
   SOURCE_LABEL,
 } from "../../contract/index.ts";
-import { keyOf, type Service, type ServiceAccount } from "../kube/objects.ts";
+import { type EndpointSlice, keyOf, type Service, type ServiceAccount } from "../kube/objects.ts";
+import { byService, hostRoutes, isHeadless } from "./host-routes.ts";
 import { backendSource, type IngressSettings, ingressConfig, sourceBackend } from "./ingress-config.ts";
 import { isMapToken, type Picture, type Revoked } from "./picture.ts";
+import { tcpPorts } from "./ports.ts";
 import { serverNameFor } from "./server-names.ts";
 
 export interface IngressInput {
   settings: Omit<IngressSettings, "sources">;
   /** Services of the whole cluster; those that are not exported are passed over. */
   services: readonly Service[];
+  /** EndpointSlices of the whole cluster; those of other Services than exported headless ones are passed over. */
+  slices: readonly EndpointSlice[];
   /** ServiceAccounts of the namespace of Isthmus. */
   serviceAccounts: readonly ServiceAccount[];
 }
 
-/** Whether calls from other clusters may reach this Service at all. A mirror is never passed on. */
-export function isExported(service: Service): boolean {
-  const labels = service.metadata.labels ?? {};
-  return labels[EXPORTED_LABEL] === "true" && labels[MIRRORED_LABEL] !== "true";
+/** As label selectors: exported Services, and members of federated ones. A selector has no "or". */
+export const EXPORTED_SELECTOR = `${EXPORTED_LABEL}=true`;
+export const MEMBER_SELECTOR = `${FEDERATED_LABEL}=member`;
+
+/**
+ * Whether calls from other clusters may reach this Service at all: it is exported, or a member of a federated service. A
+ * mirror is never passed on.
+ */
+export function isLetIn({ metadata: { labels = {} } }: Service): boolean {
+  return (
+    (labels[EXPORTED_LABEL] === "true" || labels[FEDERATED_LABEL] === "member") &&
+    labels[MIRRORED_LABEL] !== "true"
+  );
 }
 
 /** The clusters that have a remote access here: they may call. */
@@ -34,12 +48,13 @@ export function sourcesOf(serviceAccounts: readonly ServiceAccount[]): string[] 
 }
 
 /** What an ingress should let in, and where to. */
-export function ingressPicture({ settings, services, serviceAccounts }: IngressInput): Picture {
+export function ingressPicture({ settings, services, slices, serviceAccounts }: IngressInput): Picture {
   const sources = sourcesOf(serviceAccounts);
   const problems: string[] = [];
   const routes = new Map<string, string>();
+  const slicesOf = byService(slices);
   for (const service of services) {
-    if (!isExported(service)) continue;
+    if (!isLetIn(service)) continue;
     const unreachable = whyUnreachable(service);
     if (unreachable !== undefined) {
       problems.push(
@@ -47,7 +62,16 @@ export function ingressPicture({ settings, services, serviceAccounts }: IngressI
       );
       continue;
     }
-    for (const [key, value] of routesOf(service, settings.identity, sources)) routes.set(key, value);
+    const doors = isHeadless(service)
+      ? hostDoors(service, slicesOf.get(keyOf(service)) ?? [], settings.identity)
+      : serviceDoors(service, settings.identity);
+    const callers = callersOf(service, sources);
+    for (const [serverName, to] of doors) {
+      for (const caller of callers) {
+        const key = `${caller}|${serverName}`;
+        if (isMapToken(key) && isMapToken(to)) routes.set(key, to);
+      }
+    }
   }
   return {
     config: ingressConfig({ ...settings, sources }),
@@ -81,34 +105,44 @@ export function allowedClusters(service: Service): string[] | undefined {
     .filter((name) => name !== "");
 }
 
-/**
- * Entries of the routes map. Key: who (`*`, or one source), then which server name. Value:
- * `<address>/<port>/<namespace>/<service>:<port>`, where the last part is for the log.
- */
-function* routesOf(
-  service: Service,
-  identity: string,
-  sources: readonly string[],
-): Generator<[key: string, value: string]> {
-  const { name, namespace = "" } = service.metadata;
+/** Who may call, as the keys of the routes map begin: `*`, or the sources that the export is narrowed to. */
+function callersOf(service: Service, sources: readonly string[]): string[] {
   const allowed = allowedClusters(service);
-  const callers = allowed === undefined ? ["*"] : sources.filter((source) => allowed.includes(source));
-  for (const { port, protocol = "TCP" } of service.spec?.ports ?? []) {
-    if (protocol !== "TCP") continue;
+  return allowed === undefined ? ["*"] : sources.filter((source) => allowed.includes(source));
+}
+
+/**
+ * What a Service may be called by: server names, and where each leads. With a caller before it, the first is the key of
+ * the routes map; the second its value, `<address>/<port>/<namespace>/<service>:<port>`, where the last part is for the
+ * log.
+ */
+type Doors = Iterable<[serverName: string, to: string]>;
+
+function* serviceDoors(service: Service, identity: string): Doors {
+  const { name, namespace = "" } = service.metadata;
+  for (const { port } of tcpPorts(service.spec?.ports)) {
     const serverName = serverNameFor(service, { namespace, service: name, port }, identity);
-    const value = `${service.spec?.clusterIP}/${port}/${namespace}/${name}:${port}`;
-    for (const caller of callers) {
-      const key = `${caller}|${serverName}`;
-      if (isMapToken(key) && isMapToken(value)) yield [key, value];
-    }
+    yield [serverName, `${service.spec?.clusterIP}/${port}/${namespace}/${name}:${port}`];
   }
 }
 
-function whyUnreachable({ spec }: Service): string | undefined {
-  if (spec?.type === "ExternalName") return "it is of type ExternalName";
-  if (spec?.clusterIP === undefined || spec.clusterIP === "" || spec.clusterIP === "None") {
-    return "it has no cluster IP";
+/** A headless Service has a door for each of its hosts; in the log it is `<namespace>/<host>.<service>:<port>`. */
+function* hostDoors(service: Service, slices: readonly EndpointSlice[], identity: string): Doors {
+  const { name, namespace = "" } = service.metadata;
+  for (const { host, port, address, targetPort, slice } of hostRoutes(service, slices)) {
+    const route = { namespace, service: name, port, hostname: host };
+    const serverName = serverNameFor(slice, route, identity);
+    yield [serverName, `${address}/${targetPort}/${namespace}/${host}.${name}:${port}`];
   }
-  if (!spec.ports?.some(({ protocol = "TCP" }) => protocol === "TCP")) return "it has no TCP port";
+}
+
+function whyUnreachable(service: Service): string | undefined {
+  const { type, clusterIP = "" } = service.spec ?? {};
+  if (type === "ExternalName") return "it is of type ExternalName";
+  if (clusterIP === "") return "it has no cluster IP";
+  if (isHeadless(service) && service.metadata.labels?.[EXPORTED_LABEL] !== "true") {
+    return "it is headless, and no member of a federated service can be";
+  }
+  if (tcpPorts(service.spec?.ports).length === 0) return "it has no TCP port";
   return undefined;
 }

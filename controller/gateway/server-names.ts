@@ -1,6 +1,6 @@
 import { type Route, routeServerName } from "../../contract/index.ts";
 
-/** Of every owner: server names by gateway identity and port. */
+/** Of every owner: server names by gateway identity, port and host. */
 const known = new WeakMap<object, Map<string, string>>();
 
 /**
@@ -10,7 +10,7 @@ const known = new WeakMap<object, Map<string, string>>();
 export function serverNameFor(owner: object, route: Route, identity: string): string {
   const names = known.get(owner) ?? new Map<string, string>();
   known.set(owner, names);
-  const key = `${identity}:${route.port}`;
+  const key = `${identity}|${route.port}|${route.hostname ?? ""}`;
   const name = names.get(key) ?? routeServerName(route, identity);
   names.set(key, name);
   return name;
