@@ -4,13 +4,13 @@ import {
   MANAGED_BY_LABEL,
   MANAGER,
   MIRRORED_LABEL,
+  routeServerName,
 } from "../../contract/index.ts";
 import { keyOf, type Service } from "../kube/objects.ts";
 import { type EgressSettings, egressConfig, type GatewayTarget, gatewayBackend } from "./egress-config.ts";
 import { gatewayTargets } from "./gateway-targets.ts";
 import { type Crossing, crossingsOf } from "./mirror-crossings.ts";
 import { isMapToken, type Picture } from "./picture.ts";
-import { serverNameFor } from "./server-names.ts";
 
 export interface EgressInput {
   settings: Omit<EgressSettings, "targets">;
@@ -66,16 +66,13 @@ function routesOf(
   for (const mirror of services.filter(isOurs).sort(byAge)) {
     const name = keyOf(mirror);
     for (const crossing of crossingsOf(mirror)) {
-      const { subject, link, gateway, route, ports } = crossing;
-      const backend = gatewayBackend(link, gateway);
-      const target = ways.targets.get(backend);
+      const { subject, link, gateway, route } = crossing;
+      const target = ways.targets.get(gatewayBackend(link, gateway));
       if (target === undefined || route.service === "") {
         problems.push(`${subject} cannot be called: ${whyNot(crossing, ways)}`);
         continue;
       }
-      for (const [port, egressPort] of ports) {
-        const key = String(egressPort);
-        const value = `${backend}/${serverNameFor(mirror, { ...route, port }, target.identity)}/${name}:${port}`;
+      for (const { egressPort, key, value } of claimsOf(mirror, crossing, target.identity)) {
         const owner = owners.get(key);
         if (owner !== undefined) {
           problems.push(`${subject} claims egress port ${key}, which ${owner} has`);
@@ -91,6 +88,29 @@ function routesOf(
     }
   }
   return routes;
+}
+
+/** What a crossing would have in the map. */
+interface Claim {
+  egressPort: number;
+  key: string;
+  value: string;
+}
+
+const known = new WeakMap<Crossing, { identity: string; claims: Claim[] }>();
+
+/** Remembered as long as the crossing is: after a change, nearly all are those of before. */
+function claimsOf(mirror: Service, crossing: Crossing, identity: string): Claim[] {
+  const found = known.get(crossing);
+  if (found?.identity === identity) return found.claims;
+  const { link, gateway, route, ports } = crossing;
+  const claims = [...ports].map(([port, egressPort]) => {
+    const serverName = routeServerName({ ...route, port }, identity);
+    const value = `${gatewayBackend(link, gateway)}/${serverName}/${keyOf(mirror)}:${port}`;
+    return { egressPort, key: String(egressPort), value };
+  });
+  known.set(crossing, { identity, claims });
+  return claims;
 }
 
 function whyNot({ link, gateway, route }: Crossing, { links }: Ways): string {

@@ -7,11 +7,11 @@ import {
   SOURCE_LABEL,
 } from "../../contract/index.ts";
 import { type EndpointSlice, keyOf, type Service, type ServiceAccount } from "../kube/objects.ts";
-import { byService, hostRoutes, isHeadless } from "./host-routes.ts";
+import { doorsOf } from "./doors.ts";
+import { byService, isHeadless } from "./host-routes.ts";
 import { backendSource, type IngressSettings, ingressConfig, sourceBackend } from "./ingress-config.ts";
-import { isMapToken, type Picture, type Revoked } from "./picture.ts";
+import type { Picture, Revoked } from "./picture.ts";
 import { tcpPorts } from "./ports.ts";
-import { serverNameFor } from "./server-names.ts";
 
 export interface IngressInput {
   settings: Omit<IngressSettings, "sources">;
@@ -62,15 +62,9 @@ export function ingressPicture({ settings, services, slices, serviceAccounts }: 
       );
       continue;
     }
-    const doors = isHeadless(service)
-      ? hostDoors(service, slicesOf.get(keyOf(service)) ?? [], settings.identity)
-      : serviceDoors(service, settings.identity);
-    const callers = callersOf(service, sources);
-    for (const [serverName, to] of doors) {
-      for (const caller of callers) {
-        const key = `${caller}|${serverName}`;
-        if (isMapToken(key) && isMapToken(to)) routes.set(key, to);
-      }
+    const doors = doorsOf(service, slicesOf.get(keyOf(service)) ?? [], settings.identity);
+    for (const caller of callersOf(service, sources)) {
+      for (const { serverName, to } of doors) routes.set(`${caller}|${serverName}`, to);
     }
   }
   return {
@@ -109,31 +103,6 @@ export function allowedClusters(service: Service): string[] | undefined {
 function callersOf(service: Service, sources: readonly string[]): string[] {
   const allowed = allowedClusters(service);
   return allowed === undefined ? ["*"] : sources.filter((source) => allowed.includes(source));
-}
-
-/**
- * What a Service may be called by: server names, and where each leads. With a caller before it, the first is the key of
- * the routes map; the second its value, `<address>/<port>/<namespace>/<service>:<port>`, where the last part is for the
- * log.
- */
-type Doors = Iterable<[serverName: string, to: string]>;
-
-function* serviceDoors(service: Service, identity: string): Doors {
-  const { name, namespace = "" } = service.metadata;
-  for (const { port } of tcpPorts(service.spec?.ports)) {
-    const serverName = serverNameFor(service, { namespace, service: name, port }, identity);
-    yield [serverName, `${service.spec?.clusterIP}/${port}/${namespace}/${name}:${port}`];
-  }
-}
-
-/** A headless Service has a door for each of its hosts; in the log it is `<namespace>/<host>.<service>:<port>`. */
-function* hostDoors(service: Service, slices: readonly EndpointSlice[], identity: string): Doors {
-  const { name, namespace = "" } = service.metadata;
-  for (const { host, port, address, targetPort, slice } of hostRoutes(service, slices)) {
-    const route = { namespace, service: name, port, hostname: host };
-    const serverName = serverNameFor(slice, route, identity);
-    yield [serverName, `${address}/${targetPort}/${namespace}/${host}.${name}:${port}`];
-  }
 }
 
 function whyUnreachable(service: Service): string | undefined {

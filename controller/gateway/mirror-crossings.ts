@@ -26,12 +26,20 @@ export interface Crossing {
   ports: ReadonlyMap<number, number>;
 }
 
+const known = new WeakMap<Service, readonly Crossing[]>();
+
 /**
  * What a Service of ours has carried: a mirror, the calls to one service over one link; a federated Service, those to
  * each member elsewhere. The mirror of a headless service as a whole has nothing carried: calls go to the mirrors of its
- * pods.
+ * pods. Remembered as long as it is the same object.
  */
-export function crossingsOf(service: Service): Crossing[] {
+export function crossingsOf(service: Service): readonly Crossing[] {
+  const crossings = known.get(service) ?? readCrossings(service);
+  known.set(service, crossings);
+  return crossings;
+}
+
+function readCrossings(service: Service): Crossing[] {
   const { labels = {}, annotations = {} } = service.metadata;
   const [namespace = "", name = ""] = annotations[REMOTE_SERVICE_ANNOTATION]?.split("/") ?? [];
   const remote = { namespace, service: name };
