@@ -82,14 +82,14 @@ describe("the hosts of an exported headless service", () => {
   test("are called by IPv4 where they have both families, by IPv6 where that is all, by no name of a slice", () => {
     const six = sliceOf(db, 5432, {
       addressType: "IPv6",
-      endpoints: [pod("db-0", "fd00::4"), pod("db-1", "fd00::5")],
+      endpoints: [pod("db-0", "2001:db8::4"), pod("db-1", "2001:db8::5")],
     });
     const named = sliceOf(db, 5432, { addressType: "FQDN", endpoints: [pod("db-2", "db.example.com")] });
     const expected = {
-      [door("db-0")]: "10.1.0.4/5432/default/db-0.db:5432",
-      [door("db-1")]: "fd00::5/5432/default/db-1.db:5432",
+      [door("db-0")]: "203.0.113.4/5432/default/db-0.db:5432",
+      [door("db-1")]: "2001:db8::5/5432/default/db-1.db:5432",
     };
-    const four = slice(pod("db-0", "10.1.0.4"));
+    const four = slice(pod("db-0", "203.0.113.4"));
     expect(routes([four, six, named])).toEqual(expected);
     expect(routes([named, six, four])).toEqual(expected);
   });

@@ -84,6 +84,14 @@ describe("a federated service", () => {
   });
 });
 
+test("what has a link is a mirror, whatever else is written to it", () => {
+  const mirror = mirrorOf(web, "east", 20_417);
+  const { labels, annotations } = federatedOf(web, { south: 20_418 }).metadata;
+  mirror.metadata.labels = { ...labels, ...mirror.metadata.labels };
+  mirror.metadata.annotations = { ...annotations, ...mirror.metadata.annotations };
+  expect(Object.keys(routesIn([mirror], [east, south]))).toEqual(["20417"]);
+});
+
 describe("a gateway that a service chooses", () => {
   const mirror = throughGateway(mirrorOf(web, "east", 20_417), "gateways/eu");
 
