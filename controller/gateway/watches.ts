@@ -6,11 +6,11 @@ import type { EndpointSlice, KubeObject, Service, ServiceAccount } from "../kube
 import { Reflector, type ReflectorState } from "../kube/reflector.ts";
 import { ENDPOINT_SLICES, LINKS, type Resource, SERVICE_ACCOUNTS, SERVICES } from "../kube/resource.ts";
 import { Store } from "../kube/store.ts";
+import { Union } from "../kube/union.ts";
 import { type EgressInput, egressPicture, MIRROR_SELECTOR } from "./egress-routes.ts";
 import { FollowedGateways } from "./followed-gateways.ts";
 import { isHeadless, serviceKeyOf } from "./host-routes.ts";
 import { EXPORTED_SELECTOR, type IngressInput, ingressPicture, MEMBER_SELECTOR } from "./ingress-routes.ts";
-import { newestOf } from "./newest.ts";
 import type { Picture } from "./picture.ts";
 import { isSameContent, trimLink, trimService, trimSlice } from "./trim.ts";
 
@@ -35,31 +35,27 @@ export interface Watches {
 export function watchForIngress(options: WatchOptions, settings: IngressInput["settings"]): Watches {
   const drawing = new Drawing(options.changed);
   const watched = { ...options, changed: () => drawing.outdate() };
-  const exported = reflect<Service>(watched, SERVICES, {
-    labelSelector: EXPORTED_SELECTOR,
-    transform: trimService,
-  });
-  const members = reflect<Service>(watched, SERVICES, {
-    labelSelector: MEMBER_SELECTOR,
+  const services = reflect<Service>(watched, SERVICES, {
+    labelSelectors: [EXPORTED_SELECTOR, MEMBER_SELECTOR],
     transform: trimService,
   });
   // Kubernetes copies a Service's labels to its slices. Those of Services with an address of their own come along.
   const slices = reflect<EndpointSlice>(watched, ENDPOINT_SLICES, {
-    labelSelector: EXPORTED_SELECTOR,
+    labelSelectors: [EXPORTED_SELECTOR],
     transform: trimSlice,
     matters: (slice) => {
-      const service = exported.store.get(serviceKeyOf(slice));
+      const service = services.store.get(serviceKeyOf(slice));
       return service !== undefined && isHeadless(service);
     },
   });
   const accounts = reflect<ServiceAccount>(watched, SERVICE_ACCOUNTS, {
     namespace: options.namespace,
-    labelSelector: SOURCE_LABEL,
+    labelSelectors: [SOURCE_LABEL],
   });
-  return watches([exported, members, slices, accounts], drawing, () =>
+  return watches([services, slices, accounts], drawing, () =>
     ingressPicture({
       settings,
-      services: newestOf(exported.store.list(), members.store.list()),
+      services: services.store.list(),
       slices: slices.store.list(),
       serviceAccounts: accounts.store.list(),
     }),
@@ -72,7 +68,7 @@ export function watchForEgress(options: WatchOptions, settings: EgressInput["set
   const watched = { ...options, changed: () => drawing.outdate() };
   const gateways = new FollowedGateways(options.clock, watched.changed);
   const services = reflect<Service>(watched, SERVICES, {
-    labelSelector: MIRROR_SELECTOR,
+    labelSelectors: [MIRROR_SELECTOR],
     transform: trimService,
   });
   const links = reflect<Link>(watched, LINKS, { namespace: options.namespace, transform: trimLink });
@@ -90,14 +86,14 @@ export function watchOwnSlices(
   options: WatchOptions,
   addresses: readonly string[],
 ): { called: () => boolean | undefined; run(signal: AbortSignal): Promise<void> } {
-  const { store, reflector } = reflect<EndpointSlice>(options, ENDPOINT_SLICES, {
-    labelSelector: `${SLICE_MANAGED_BY_LABEL}=${SLICE_MANAGER}`,
+  const { store, reflectors } = reflect<EndpointSlice>(options, ENDPOINT_SLICES, {
+    labelSelectors: [`${SLICE_MANAGED_BY_LABEL}=${SLICE_MANAGER}`],
   });
   store.index("address", (slice) => (slice.endpoints ?? []).flatMap((endpoint) => endpoint.addresses));
   return {
     called: () =>
-      reflector.isSynced ? addresses.some((address) => store.by("address", address).length > 0) : undefined,
-    run: (signal) => reflector.run(signal),
+      isSynced(reflectors) ? addresses.some((address) => store.by("address", address).length > 0) : undefined,
+    run: (signal) => runAll(reflectors, signal),
   };
 }
 
@@ -123,7 +119,7 @@ class Drawing {
 
 interface Watched<T extends KubeObject> {
   store: Store<T>;
-  reflector: Reflector<T>;
+  reflectors: readonly Reflector<T>[];
 }
 
 function reflect<T extends KubeObject>(
@@ -131,35 +127,49 @@ function reflect<T extends KubeObject>(
   resource: Resource<T>,
   selection: {
     namespace?: string;
-    labelSelector?: string;
+    /** Objects that any of them selects. @default all */
+    labelSelectors?: readonly [string, ...string[]];
     /** What is kept of an object. */
     transform?: (object: T) => T;
     /** Whether a picture could be another for what became of this object. @default always */
     matters?: (object: T) => boolean;
   },
 ): Watched<T> {
-  const { matters = () => true, ...selected } = selection;
+  const { matters = () => true, labelSelectors = [undefined], ...selected } = selection;
   const store = new Store<T>();
   store.onChange((_, current, previous) => {
     if (current && previous && isSameContent(current, previous)) return;
     if (matters((current ?? previous) as T)) changed();
   });
-  const reflector = new Reflector<T>({ client, resource, ...selected, sink: store, clock, log });
+  const sinks = new Union(store, clock).begin(labelSelectors.length);
+  const reflectors = sinks.map((sink, index) => {
+    const labelSelector = labelSelectors[index];
+    return new Reflector<T>({ client, resource, ...selected, labelSelector, sink, clock, log });
+  });
   // An empty list changes nothing in the store, and completes the picture all the same.
-  void reflector.synced.then(changed);
-  return { store, reflector };
+  for (const reflector of reflectors) void reflector.synced.then(changed);
+  return { store, reflectors };
+}
+
+type AnyReflector = Pick<Reflector<KubeObject>, "isSynced" | "run" | "state">;
+
+function isSynced(reflectors: readonly AnyReflector[]): boolean {
+  return reflectors.every((reflector) => reflector.isSynced);
+}
+
+async function runAll(reflectors: readonly AnyReflector[], signal: AbortSignal): Promise<void> {
+  await Promise.all(reflectors.map((reflector) => reflector.run(signal)));
 }
 
 function watches(
-  watched: readonly { reflector: Pick<Reflector<KubeObject>, "isSynced" | "run" | "state"> }[],
+  watched: readonly { reflectors: readonly AnyReflector[] }[],
   drawing: Drawing,
   draw: () => Picture,
 ): Watches {
+  const reflectors = watched.flatMap((each) => each.reflectors);
   return {
-    picture: () => (watched.every(({ reflector }) => reflector.isSynced) ? drawing.picture(draw) : undefined),
-    run: async (signal) => {
-      await Promise.all(watched.map(({ reflector }) => reflector.run(signal)));
-    },
-    state: () => watched.map(({ reflector }) => reflector.state()),
+    picture: () => (isSynced(reflectors) ? drawing.picture(draw) : undefined),
+    run: (signal) => runAll(reflectors, signal),
+    state: () => reflectors.map((reflector) => reflector.state()),
   };
 }

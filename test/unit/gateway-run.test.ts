@@ -266,8 +266,11 @@ class Pod {
     await eventually(async () => (await callIn(pod).echo("hello")) === "hello");
     label({});
     await eventually(async () => (await callIn(pod).echo("hello")) === "closed");
-    label({ [FEDERATED_LABEL]: "member", [EXPORTED_LABEL]: "true" });
+    label({ [FEDERATED_LABEL]: "member" });
     await eventually(async () => (await callIn(pod).echo("hello")) === "hello");
+    label({ [FEDERATED_LABEL]: "member", [EXPORTED_LABEL]: "true" });
+    label({ [EXPORTED_LABEL]: "true" });
+    expect(await callIn(pod).echo("hello")).toBe("hello");
     api.objects.delete(SERVICES, service.metadata);
     await eventually(async () => (await callIn(pod).echo("hello")) === "closed");
   });
