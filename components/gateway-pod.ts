@@ -38,6 +38,11 @@ export interface Way {
 
 const WATCH = ["list", "watch"];
 
+const SERVICES_AND_SLICES: PolicyRule[] = [
+  { apiGroups: [""], resources: ["services"], verbs: WATCH },
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: WATCH },
+];
+
 /** Master and worker, in the foreground, with the master's socket by which the agent has it reload. */
 const HAPROXY = [
   ...["haproxy", "-W", "-db"],
@@ -45,14 +50,17 @@ const HAPROXY = [
   ...["-f", "/run/isthmus/haproxy.cfg"],
 ];
 
-/** What other clusters see. It learns which services are exported, and which sources have a remote access. */
+/**
+ * What other clusters see. It learns which services are exported, where the pods of headless ones are, and which sources
+ * have a remote access.
+ */
 export const INGRESS_WAY: Way = {
   way: "ingress",
   name: INGRESS,
   component: COMPONENT.ingress,
   drainSeconds: 60,
   memory: "64Mi",
-  clusterRules: [{ apiGroups: [""], resources: ["services"], verbs: WATCH }],
+  clusterRules: SERVICES_AND_SLICES,
   namespaceRules: [{ apiGroups: [""], resources: ["serviceaccounts"], verbs: WATCH }],
 };
 
@@ -63,10 +71,7 @@ export const EGRESS_WAY: Way = {
   component: COMPONENT.egress,
   drainSeconds: 120,
   memory: "128Mi",
-  clusterRules: [
-    { apiGroups: [""], resources: ["services"], verbs: WATCH },
-    { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: WATCH },
-  ],
+  clusterRules: SERVICES_AND_SLICES,
   namespaceRules: [{ apiGroups: [LINK_GROUP], resources: ["links"], verbs: WATCH }],
 };
 

@@ -19,6 +19,12 @@ export interface AgentOptions {
 
 /** Changes that come together are applied together. */
 const GATHER_MS = 20;
+/**
+ * Where there are many thousands of routes a round takes its time. For so many times as long the agent rests after it, at
+ * most so many milliseconds: a flood of changes leaves it three quarters of the time without work.
+ */
+const RESTS = 3;
+const MOST_REST_MS = 500;
 /** With nothing to apply: how often files and HAProxy are looked at all the same. */
 const RESYNC_MS = 10_000;
 const FIRST_RETRY_MS = 100;
@@ -95,6 +101,7 @@ export class GatewayAgent {
     while (!signal.aborted) {
       this.#dirty = false;
       let pauseMs = RESYNC_MS;
+      const began = clock.monotonic();
       try {
         await this.#round();
         if (this.#roundError !== undefined) log.info("the gateway follows again");
@@ -109,8 +116,10 @@ export class GatewayAgent {
         pauseMs = retryMs;
         retryMs = Math.min(retryMs * 2, LAST_RETRY_MS);
       }
+      const ended = clock.monotonic();
+      const restUntil = ended + Math.min(MOST_REST_MS, (ended - began) * RESTS);
       await this.#pause(pauseMs, signal);
-      await clock.sleep(GATHER_MS, signal);
+      await clock.sleep(Math.max(GATHER_MS, restUntil - clock.monotonic()), signal);
     }
   }
 

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import type { GatewayReference } from "../../contract/index.ts";
 import {
   bindAddress,
   type CommonSettings,
@@ -10,10 +11,12 @@ import {
   type Section,
 } from "./haproxy/config.ts";
 
-/** What an egress must know of a Link to reach its target's gateway. */
-export interface LinkTarget {
+/** What an egress must know of a gateway of a target to reach it. */
+export interface GatewayTarget {
   /** `linkLabelValue` of the Link. */
   link: string;
+  /** Which of the target's gateways; absent for the Link's own. */
+  gateway?: GatewayReference;
   /** IP addresses or host names. */
   addresses: readonly string[];
   port: number;
@@ -25,31 +28,37 @@ export interface LinkTarget {
 export interface EgressSettings extends CommonSettings {
   /** The ports bound for mirrors. */
   ports: { first: number; last: number };
-  links: readonly LinkTarget[];
+  targets: readonly GatewayTarget[];
 }
 
 /** Addresses that one host name may stand for at a time. */
 const ADDRESSES_A_NAME = 4;
 
-export function linkBackend(link: string): string {
-  return `link_${link}`;
+/** A backend for each gateway: `link_<link>`, and `link_<link>:<namespace>.<name>` for one that services choose. */
+export function gatewayBackend(link: string, gateway?: GatewayReference): string {
+  // Neither a link's label nor these names have a colon, and no namespace has a dot.
+  return gateway === undefined ? `link_${link}` : `link_${link}:${gateway.namespace}.${gateway.name}`;
 }
 
-/** The link of a backend's name; undefined for other backends. */
-export function backendLink(backend: string): string | undefined {
+/** The link, with the gateway that was chosen, of a backend's name; undefined for other backends. */
+export function backendPeer(backend: string): string | undefined {
   return backend.startsWith("link_") ? backend.slice("link_".length) : undefined;
 }
 
-/** `haproxy.cfg` of an egress. It changes only when a Link does: which port means what stands in the map. */
+/**
+ * `haproxy.cfg` of an egress. It changes only when it is told another way to a gateway: which port means what stands in
+ * the map.
+ */
 export function egressConfig(settings: EgressSettings): string {
-  const links = [...settings.links].sort((a, b) => (a.link < b.link ? -1 : 1));
-  const named = links.some(({ addresses }) => addresses.some((address) => isIP(address) === 0));
+  const name = ({ link, gateway }: GatewayTarget) => gatewayBackend(link, gateway);
+  const targets = [...settings.targets].sort((a, b) => (name(a) < name(b) ? -1 : 1));
+  const named = targets.some(({ addresses }) => addresses.some((address) => isIP(address) === 0));
   return renderConfig([
     globalSection(settings),
     defaultsSection(),
     ...(named ? [resolvers()] : []),
     frontend(settings),
-    ...links.map((link) => backend(link, settings)),
+    ...targets.map((target) => backend(target, settings)),
     probeFrontend(settings),
   ]);
 }
@@ -70,7 +79,8 @@ function frontend(settings: EgressSettings): Section {
   return { heading: "frontend egress", lines: settings.accessLog ? [...lines, ...logLines()] : lines };
 }
 
-function backend({ link, addresses, port, identity, check }: LinkTarget, { files }: EgressSettings): Section {
+function backend(target: GatewayTarget, { files }: EgressSettings): Section {
+  const { link, gateway, addresses, port, identity, check } = target;
   const server = [
     "ssl",
     `crt ${files.certificate}`,
@@ -86,7 +96,7 @@ function backend({ link, addresses, port, identity, check }: LinkTarget, { files
     "tcp-ut 30s",
   ].join(" ");
   return {
-    heading: `backend ${linkBackend(link)}`,
+    heading: `backend ${gatewayBackend(link, gateway)}`,
     lines: [
       "balance leastconn",
       // A new worker takes its servers for up until a check says otherwise: try another one at once.
@@ -113,7 +123,9 @@ function serverLine(address: string, port: number): string {
     case 6:
       return `server ${name} [${address}]:${port}`;
     default:
-      return `server-template ${name}- ${ADDRESSES_A_NAME} ${name} resolvers cluster init-addr last,libc,none`;
+      // The prefix of a template may have no colon. No name is looked up while a configuration is read: HAProxy would stand
+      // still for as long as a name server does not answer, four times a name, and with it the links of all others.
+      return `server-template ${address}_${port}- ${ADDRESSES_A_NAME} ${name} resolvers cluster init-addr last,none`;
   }
 }
 

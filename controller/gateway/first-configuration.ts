@@ -18,7 +18,12 @@ export async function writeFirstConfiguration(options: ResolvedGatewayOptions): 
   const files = gatewayFiles(options.haproxyDirectory);
   const { config, maps } =
     options.direction === "ingress"
-      ? ingressPicture({ settings: ingressSettings(options), services: [], serviceAccounts: [] })
+      ? ingressPicture({
+          settings: ingressSettings(options),
+          services: [],
+          slices: [],
+          serviceAccounts: [],
+        })
       : egressPicture({ settings: egressSettings(options), services: [], links: [] });
   await writeMaterial(files, await readMaterial(options));
   for (const { file, entries } of maps) await writeAtomically(file, renderMap(entries));

@@ -1,27 +1,41 @@
 import {
   ALLOWED_CLUSTERS_ANNOTATION,
   EXPORTED_LABEL,
+  FEDERATED_LABEL,
   isDnsLabel,
   MIRRORED_LABEL,
   SOURCE_LABEL,
 } from "../../contract/index.ts";
-import { keyOf, type Service, type ServiceAccount } from "../kube/objects.ts";
+import { type EndpointSlice, keyOf, type Service, type ServiceAccount } from "../kube/objects.ts";
+import { doorsOf } from "./doors.ts";
+import { byService, isHeadless } from "./host-routes.ts";
 import { backendSource, type IngressSettings, ingressConfig, sourceBackend } from "./ingress-config.ts";
-import { isMapToken, type Picture, type Revoked } from "./picture.ts";
-import { serverNameFor } from "./server-names.ts";
+import type { Picture, Revoked } from "./picture.ts";
+import { tcpPorts } from "./ports.ts";
 
 export interface IngressInput {
   settings: Omit<IngressSettings, "sources">;
   /** Services of the whole cluster; those that are not exported are passed over. */
   services: readonly Service[];
+  /** EndpointSlices of the whole cluster; those of other Services than exported headless ones are passed over. */
+  slices: readonly EndpointSlice[];
   /** ServiceAccounts of the namespace of Isthmus. */
   serviceAccounts: readonly ServiceAccount[];
 }
 
-/** Whether calls from other clusters may reach this Service at all. A mirror is never passed on. */
-export function isExported(service: Service): boolean {
-  const labels = service.metadata.labels ?? {};
-  return labels[EXPORTED_LABEL] === "true" && labels[MIRRORED_LABEL] !== "true";
+/** As label selectors: exported Services, and members of federated ones. A selector has no "or". */
+export const EXPORTED_SELECTOR = `${EXPORTED_LABEL}=true`;
+export const MEMBER_SELECTOR = `${FEDERATED_LABEL}=member`;
+
+/**
+ * Whether calls from other clusters may reach this Service at all: it is exported, or a member of a federated service. A
+ * mirror is never passed on.
+ */
+export function isLetIn({ metadata: { labels = {} } }: Service): boolean {
+  return (
+    (labels[EXPORTED_LABEL] === "true" || labels[FEDERATED_LABEL] === "member") &&
+    labels[MIRRORED_LABEL] !== "true"
+  );
 }
 
 /** The clusters that have a remote access here: they may call. */
@@ -34,12 +48,13 @@ export function sourcesOf(serviceAccounts: readonly ServiceAccount[]): string[] 
 }
 
 /** What an ingress should let in, and where to. */
-export function ingressPicture({ settings, services, serviceAccounts }: IngressInput): Picture {
+export function ingressPicture({ settings, services, slices, serviceAccounts }: IngressInput): Picture {
   const sources = sourcesOf(serviceAccounts);
   const problems: string[] = [];
   const routes = new Map<string, string>();
+  const slicesOf = byService(slices);
   for (const service of services) {
-    if (!isExported(service)) continue;
+    if (!isLetIn(service)) continue;
     const unreachable = whyUnreachable(service);
     if (unreachable !== undefined) {
       problems.push(
@@ -47,7 +62,10 @@ export function ingressPicture({ settings, services, serviceAccounts }: IngressI
       );
       continue;
     }
-    for (const [key, value] of routesOf(service, settings.identity, sources)) routes.set(key, value);
+    const doors = doorsOf(service, slicesOf.get(keyOf(service)) ?? [], settings.identity);
+    for (const caller of callersOf(service, sources)) {
+      for (const { serverName, to } of doors) routes.set(`${caller}|${serverName}`, to);
+    }
   }
   return {
     config: ingressConfig({ ...settings, sources }),
@@ -81,34 +99,19 @@ export function allowedClusters(service: Service): string[] | undefined {
     .filter((name) => name !== "");
 }
 
-/**
- * Entries of the routes map. Key: who (`*`, or one source), then which server name. Value:
- * `<address>/<port>/<namespace>/<service>:<port>`, where the last part is for the log.
- */
-function* routesOf(
-  service: Service,
-  identity: string,
-  sources: readonly string[],
-): Generator<[key: string, value: string]> {
-  const { name, namespace = "" } = service.metadata;
+/** Who may call, as the keys of the routes map begin: `*`, or the sources that the export is narrowed to. */
+function callersOf(service: Service, sources: readonly string[]): string[] {
   const allowed = allowedClusters(service);
-  const callers = allowed === undefined ? ["*"] : sources.filter((source) => allowed.includes(source));
-  for (const { port, protocol = "TCP" } of service.spec?.ports ?? []) {
-    if (protocol !== "TCP") continue;
-    const serverName = serverNameFor(service, { namespace, service: name, port }, identity);
-    const value = `${service.spec?.clusterIP}/${port}/${namespace}/${name}:${port}`;
-    for (const caller of callers) {
-      const key = `${caller}|${serverName}`;
-      if (isMapToken(key) && isMapToken(value)) yield [key, value];
-    }
-  }
+  return allowed === undefined ? ["*"] : sources.filter((source) => allowed.includes(source));
 }
 
-function whyUnreachable({ spec }: Service): string | undefined {
-  if (spec?.type === "ExternalName") return "it is of type ExternalName";
-  if (spec?.clusterIP === undefined || spec.clusterIP === "" || spec.clusterIP === "None") {
-    return "it has no cluster IP";
+function whyUnreachable(service: Service): string | undefined {
+  const { type, clusterIP = "" } = service.spec ?? {};
+  if (type === "ExternalName") return "it is of type ExternalName";
+  if (clusterIP === "") return "it has no cluster IP";
+  if (isHeadless(service) && service.metadata.labels?.[EXPORTED_LABEL] !== "true") {
+    return "it is headless, and no member of a federated service can be";
   }
-  if (!spec.ports?.some(({ protocol = "TCP" }) => protocol === "TCP")) return "it has no TCP port";
+  if (tcpPorts(service.spec?.ports).length === 0) return "it has no TCP port";
   return undefined;
 }

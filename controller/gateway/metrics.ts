@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Applied } from "./apply.ts";
-import { backendLink } from "./egress-config.ts";
+import { backendPeer } from "./egress-config.ts";
 import type { StatRow } from "./haproxy/stat.ts";
 import { backendSource } from "./ingress-config.ts";
 import type { Material } from "./material.ts";
@@ -8,7 +8,7 @@ import type { Picture } from "./picture.ts";
 
 export type Direction = "ingress" | "egress";
 
-/** What a gateway tells Prometheus. `peer` is the source of an ingress' calls, the link of an egress'. */
+/** What a gateway tells Prometheus. `peer` is the source of an ingress' calls, the gateway of an egress'. */
 export class GatewayMetrics {
   readonly #direction: Direction;
   readonly #reloads: Counter;
@@ -78,7 +78,7 @@ export class GatewayMetrics {
     this.#open.reset();
     this.#up.reset();
     for (const row of rows) {
-      const peer = backendSource(row.proxy) ?? backendLink(row.proxy);
+      const peer = backendSource(row.proxy) ?? backendPeer(row.proxy);
       if (peer === undefined) {
         if (row.service === "FRONTEND" && row.proxy === direction) {
           this.#refused.inc({ direction }, this.#since(`${row.proxy} refused`, row.refused));

@@ -1,16 +1,18 @@
-import { type Route, routeServerName } from "../../contract/index.ts";
+import type { Route } from "../../contract/index.ts";
+import { routeServerName } from "../../contract/index.ts";
+import type { EndpointSlice } from "../kube/objects.ts";
 
-/** Of every owner: server names by gateway identity and port. */
-const known = new WeakMap<object, Map<string, string>>();
+/** Of every slice: server names by gateway identity, port and host. */
+const known = new WeakMap<EndpointSlice, Map<string, string>>();
 
 /**
- * `routeServerName`, remembered for as long as `owner` is there: a picture is drawn anew after every change, and nearly
- * all of its objects are those of the one before. An owner must always ask for the same service.
+ * `routeServerName` of a host in a slice, remembered for as long as the slice is there: of a service with thousands of
+ * hosts, a change concerns one slice.
  */
-export function serverNameFor(owner: object, route: Route, identity: string): string {
-  const names = known.get(owner) ?? new Map<string, string>();
-  known.set(owner, names);
-  const key = `${identity}:${route.port}`;
+export function hostServerName(slice: EndpointSlice, route: Route, identity: string): string {
+  const names = known.get(slice) ?? new Map<string, string>();
+  known.set(slice, names);
+  const key = `${identity}|${route.port}|${route.hostname ?? ""}`;
   const name = names.get(key) ?? routeServerName(route, identity);
   names.set(key, name);
   return name;

@@ -10,7 +10,7 @@ export function ingressSettings(options: ResolvedGatewayOptions): Omit<IngressSe
 }
 
 /** The part of an egress' configuration that does not change while it runs. */
-export function egressSettings(options: ResolvedGatewayOptions): Omit<EgressSettings, "links"> {
+export function egressSettings(options: ResolvedGatewayOptions): Omit<EgressSettings, "targets"> {
   return { ...commonSettings(options), ports: options.egressPorts };
 }
 

@@ -17,7 +17,7 @@ import { parseIssuer } from "../../controller/identity/issuer.ts";
 import { type CertificateAndKey, signLeaf } from "../../controller/identity/leaf.ts";
 import { systemClock } from "../../controller/kube/clock.ts";
 import { silentLog } from "../../controller/kube/log.ts";
-import type { Service } from "../../controller/kube/objects.ts";
+import type { EndpointSlice, Service } from "../../controller/kube/objects.ts";
 import { freePorts } from "./calls.ts";
 import type { Authority } from "./certificates.ts";
 import { identityOf, remoteAccess } from "./gateway-objects.ts";
@@ -71,9 +71,10 @@ export class TestGateway {
     return gateway;
   }
 
-  async ingress(services: Service[], sources: string[]): Promise<Applied> {
+  async ingress(services: Service[], sources: string[], slices: EndpointSlice[] = []): Promise<Applied> {
     const settings = ingressSettings(this.options);
-    return this.apply(ingressPicture({ settings, services, serviceAccounts: sources.map(remoteAccess) }));
+    const serviceAccounts = sources.map(remoteAccess);
+    return this.apply(ingressPicture({ settings, services, slices, serviceAccounts }));
   }
 
   async egress(services: Service[], links: Link[]): Promise<Applied> {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { $, type ProcessOutput } from "zx";
 import { kubeconfigPath, kubectlPath } from "../../scripts/clusters/index.ts";
+import { eventually } from "./wait.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -112,4 +113,46 @@ export function workload(name: string, payload: string, kind: "server" | "caller
     spec: { selector: labels, ports: [{ name: "http", port: 8888 }] },
   };
   return kind === "server" ? [deployment, service] : [deployment];
+}
+
+/** A StatefulSet of the demo's server, whose pods answer on 8888 with their names, and its headless Service. */
+export function statefulWorkload(name: string, replicas: number, serviceLabels: object): object[] {
+  const labels = { app: name };
+  const [deployment] = workload(name, "", "caller") as [{ spec: { template: PodTemplate } }];
+  const { template } = deployment.spec;
+  const ownName = { name: "PAYLOAD", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } };
+  const containers = template.spec.containers.map((container) => ({ ...container, env: [ownName] }));
+  return [
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name, namespace: "default", labels: serviceLabels },
+      spec: { clusterIP: "None", selector: labels, ports: [{ name: "http", port: 8888 }] },
+    },
+    {
+      apiVersion: "apps/v1",
+      kind: "StatefulSet",
+      metadata: { name, namespace: "default" },
+      spec: {
+        serviceName: name,
+        replicas,
+        podManagementPolicy: "Parallel",
+        selector: { matchLabels: labels },
+        template: { ...template, spec: { ...template.spec, containers } },
+      },
+    },
+  ];
+}
+
+interface PodTemplate {
+  spec: { containers: object[] };
+}
+
+/** Wait a minute at most for something to be there, or to be true. */
+export async function until<T>(condition: () => Promise<T>, what: string) {
+  try {
+    return await eventually(condition, { withinMs: 60_000 });
+  } catch (error) {
+    throw new Error(`waited for ${what}: ${error instanceof Error ? error.message : error}`);
+  }
 }

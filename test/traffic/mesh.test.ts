@@ -11,8 +11,7 @@ import {
   TRUST_BUNDLE_KEY,
 } from "../../contract/index.ts";
 import { startApiServer, stopApiServer } from "../../scripts/clusters/index.ts";
-import { TestMesh, workload } from "../support/mesh.ts";
-import { eventually } from "../support/wait.ts";
+import { TestMesh, until, workload } from "../support/mesh.ts";
 
 /** The whole way, as a user goes it: a mesh from `mesh.yaml`, exports, calls across, and nothing left in the end. */
 describe("a mesh of east and west", () => {
@@ -179,15 +178,6 @@ describe("a mesh of east and west", () => {
     expect(service.metadata.labels ?? {}).toEqual({});
   }, 300_000);
 });
-
-/** Wait a minute at most for something to be there, or to be true. */
-async function until<T>(condition: () => Promise<T>, what: string) {
-  try {
-    return await eventually(condition, { withinMs: 60_000 });
-  } catch (error) {
-    throw new Error(`waited for ${what}: ${error instanceof Error ? error.message : error}`);
-  }
-}
 
 /** The workloads that the test itself put there. */
 const ofTheTest = /\b(payments|orders|internal|caller)\b/;

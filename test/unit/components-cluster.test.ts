@@ -147,9 +147,9 @@ describe("the issuer's key", () => {
 });
 
 describe("permissions", () => {
-  test("of the ingress are to list services, and the accounts that say who may call", () => {
+  test("of the ingress are to list services and slices, and the accounts that say who may call", () => {
     expect(permissions(run, "isthmus-gateway-ingress")).toEqual({
-      cluster: ["/services list,watch"],
+      cluster: ["/services list,watch", "discovery.k8s.io/endpointslices list,watch"],
       namespace: ["/serviceaccounts list,watch"],
     });
   });

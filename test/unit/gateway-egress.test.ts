@@ -1,14 +1,26 @@
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
-import { linkBackend } from "../../controller/gateway/egress-config.ts";
+import { gatewayBackend } from "../../controller/gateway/egress-config.ts";
 import type { Picture } from "../../controller/gateway/picture.ts";
 import type { CertificateAndKey } from "../../controller/identity/leaf.ts";
 import type { Service } from "../../controller/kube/objects.ts";
 import { callPlain, type OpenCall, startEcho } from "../support/calls.ts";
 import { type Authority, makeAnchor, makeIssuer } from "../support/certificates.ts";
 import { gatewayCertificate, TestGateway } from "../support/gateway.ts";
-import { exportedService, identityOf, linkTo, mirrorOf, serverNameOf } from "../support/gateway-objects.ts";
+import {
+  exportedService,
+  federatedOf,
+  headless,
+  identityOf,
+  linkTo,
+  linkWith,
+  mirrorOf,
+  podMirrorOf,
+  serverNameOf,
+  sliceOf,
+  throughGateway,
+} from "../support/gateway-objects.ts";
 import { haproxyMissing } from "../support/haproxy.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -69,7 +81,7 @@ if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: $
 
   const serverStates = async (link: string) =>
     (await egress.runtime.stat())
-      .filter(({ proxy, service: name }) => proxy === linkBackend(`isthmus.${link}`) && name !== "BACKEND")
+      .filter(({ proxy, service: name }) => proxy === gatewayBackend(`isthmus.${link}`) && name !== "BACKEND")
       .map(({ status }) => status);
 
   test("carries a call to the exported service of the other cluster", async () => {
@@ -195,6 +207,90 @@ if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: $
     await ingress.ingress([service], ["west"]);
     await eventually(async () => (await serverStates("east")).every((status) => status === "UP"));
     expect(await call().echo("hello")).toBe("hello");
+  });
+
+  test("calls the pod that a mirror of one pod of a headless service is for", async () => {
+    const db = headless(exportedService({ name: "db", port: 5432 }));
+    const slice = sliceOf(db, echo.port, { endpoints: [{ addresses: ["127.0.0.1"], hostname: "db-0" }] });
+    await ingress.ingress([service, db], ["west"], [slice]);
+    const mirrors = [podMirrorOf(db, "db-0", "east", port), podMirrorOf(db, "db-1", "east", port + 1)];
+    await egress.egress(mirrors, [linkTo("east", ingress.options.port)]);
+    expect(await call().echo("zero")).toBe("zero");
+    expect(await call(port + 1).echo("one")).toBe("closed");
+  });
+
+  test("calls each member of a federated service, and the others when one's gateway is gone", async () => {
+    const links = [linkTo("east", ingress.options.port), linkTo("south", 1)];
+    const federated = federatedOf(service, { east: port, south: port + 1 });
+    expect(await egress.egress([federated], links)).toMatchObject({ reloaded: true, changes: 1 });
+    expect(await call().echo("east")).toBe("east");
+    expect(await call(port + 1).echo("south")).toBe("closed");
+    expect(await call().echo("east")).toBe("east");
+  });
+
+  test("calls by way of the gateway that a service chooses, under its identity", async () => {
+    const trust = anchor.pem;
+    const chosen = { namespace: "n".repeat(63), name: "g".repeat(63) };
+    const name = `${chosen.namespace}/${chosen.name}`;
+    // A gateway of the same target with a certificate and an address of its own.
+    const second = await TestGateway.start("ingress", {
+      cluster: "other",
+      certificate: certificates.other,
+      trust,
+    });
+    try {
+      await second.ingress([service], ["west"]);
+      const own = { addresses: [{ address: "127.0.0.1", alive: false }], port: ingress.options.port };
+      const at = { ...own, ...chosen, port: second.options.port, identity: identityOf("other") };
+      const mirror = throughGateway(mirrorOf(service, "east", port), name);
+      // The Link itself says another port: what was found goes before it.
+      const link = linkWith(linkTo("east", 1), own, at);
+      const plain = mirrorOf(exportedService({ name: "plain", port: echo.port }), "east", port + 1);
+      await ingress.ingress([exportedService({ name: "plain", port: echo.port })], ["west"]);
+      expect(await egress.egress([mirror, plain], [link])).toMatchObject({ reloaded: true, changes: 2 });
+      expect(await call().echo("chosen")).toBe("chosen");
+      expect(await call(port + 1).echo("own")).toBe("own");
+      calls[0]!.close();
+      expect(
+        await eventually(() =>
+          egress.haproxy
+            .calls()
+            .find(({ link }) => link === `isthmus.east:${chosen.namespace}.${chosen.name}`),
+        ),
+      ).toMatchObject({
+        sni: serverNameOf(service, "other"),
+        to: `127.0.0.1:${second.options.port}`,
+      });
+      expect(await egress.egress([mirror, plain], [linkWith(linkTo("east", 1), own)])).toMatchObject({
+        reloaded: true,
+        changes: 1,
+      });
+      expect(await call().echo("chosen")).toBe("closed");
+      expect(await call(port + 1).echo("own")).toBe("own");
+    } finally {
+      await second.stop();
+    }
+  });
+
+  test("takes a configuration with whatever addresses a target can give to its gateways", async () => {
+    const addresses = [
+      "gateway.example.com",
+      "1.2.3",
+      "999.1.1.1",
+      "::ffff:10.0.0.1",
+      "2001:db8::1",
+      "0.0.0.0",
+    ];
+    const link = linkWith(linkTo("south", 1), {
+      addresses: [
+        ...addresses,
+        `${"a".repeat(63)}.${"b".repeat(63)}.${"c".repeat(63)}.${"d".repeat(61)}`,
+      ].map((address) => ({ address, alive: true })),
+      port: 65_535,
+    });
+    const applied = await egress.egress([], [linkTo("east", ingress.options.port), link]);
+    expect(applied.refused).toBeUndefined();
+    expect(applied.reloaded).toBe(true);
   });
 
   test("uses a renewed certificate without a reload", async () => {

@@ -1,10 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
+import { routeServerName } from "../../contract/index.ts";
 import type { CertificateAndKey } from "../../controller/identity/leaf.ts";
 import type { Service } from "../../controller/kube/objects.ts";
 import { callIngress, type OpenCall, startEcho } from "../support/calls.ts";
 import { type Authority, makeAnchor, makeIssuer, makeLeaf } from "../support/certificates.ts";
 import { gatewayCertificate, TestGateway } from "../support/gateway.ts";
-import { exportedService, identityOf, serverNameOf } from "../support/gateway-objects.ts";
+import { exportedService, headless, identityOf, serverNameOf, sliceOf } from "../support/gateway-objects.ts";
 import { haproxyMissing } from "../support/haproxy.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -188,6 +189,42 @@ if (haproxyMissing) process.stderr.write(`the tests of the ingress are skipped: 
     stop = true;
     await Promise.all(callers);
     expect(outcomes.filter((outcome) => outcome !== "hello")).toEqual([]);
+  });
+
+  test("leads to the host of a headless service that is named, and follows hosts without a reload", async () => {
+    const db = headless(exportedService({ name: "db", port: 5432 }));
+    const host = (name: string, address: string) => ({ addresses: [address], hostname: name });
+    const door = (hostname: string) =>
+      routeServerName({ namespace: "default", service: "db", port: 5432, hostname }, identityOf("east"));
+    const other = await startEcho();
+    try {
+      const slices = [
+        sliceOf(db, echo.port, { endpoints: [host("db-0", "127.0.0.1")] }),
+        sliceOf(db, other.port, { endpoints: [host("db-1", "127.0.0.1")] }),
+      ];
+      await gateway.ingress([service, db], ["west", "north"], slices);
+      expect(await call(door("db-0"), certificates.west).echo("zero")).toBe("zero");
+      const open = call(door("db-1"), certificates.west);
+      expect(await open.echo("one")).toBe("one");
+      expect(await call(door("db-2"), certificates.west).echo("two")).toBe("closed");
+      calls[0]!.close();
+      const whole = routeServerName({ namespace: "default", service: "db", port: 5432 }, identityOf("east"));
+      expect(await call(whole, certificates.west).echo("any")).toBe("closed");
+      expect(
+        await eventually(() => gateway.haproxy.calls().find(({ route }) => route === "default/db-0.db:5432")),
+      ).toMatchObject({ to: `127.0.0.1:${echo.port}` });
+
+      const before = await gateway.master.processes();
+      expect(await gateway.ingress([service, db], ["west", "north"], slices.slice(0, 1))).toMatchObject({
+        reloaded: false,
+        changes: 1,
+      });
+      expect(await call(door("db-1"), certificates.west).echo("one")).toBe("closed");
+      expect(await open.echo("still")).toBe("still");
+      expect(await gateway.master.processes()).toEqual(before);
+    } finally {
+      await other.stop();
+    }
   });
 
   test("serves a new certificate without a reload", async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import {
+  FEDERATED_LABEL,
   LINK_LABEL,
   type Link,
   linkLabelValue,
@@ -7,8 +8,9 @@ import {
   routeServerName,
 } from "../../contract/index.ts";
 import type { EgressSettings } from "../../controller/gateway/egress-config.ts";
-import { egressPicture, linkTarget } from "../../controller/gateway/egress-routes.ts";
+import { egressPicture } from "../../controller/gateway/egress-routes.ts";
 import { gatewayFiles } from "../../controller/gateway/files.ts";
+import { gatewayTargets } from "../../controller/gateway/gateway-targets.ts";
 import { configDigest } from "../../controller/gateway/haproxy/config.ts";
 import type { IngressSettings } from "../../controller/gateway/ingress-config.ts";
 import { ingressPicture, sourcesOf } from "../../controller/gateway/ingress-routes.ts";
@@ -30,7 +32,7 @@ const ingressSettings: Omit<IngressSettings, "sources"> = {
   port: 4143,
   identity: identityOf("east"),
 };
-const egressSettings: Omit<EgressSettings, "links"> = { ...common, ports: { first: 20_000, last: 28_191 } };
+const egressSettings: Omit<EgressSettings, "targets"> = { ...common, ports: { first: 20_000, last: 28_191 } };
 
 const routesIn = (picture: Picture) =>
   Object.fromEntries(picture.maps.find(({ file }) => file === files.routes)!.entries);
@@ -41,7 +43,7 @@ describe("an ingress' picture", () => {
   const picture = (
     services: Service[],
     accounts: ServiceAccount[] = [remoteAccess("west"), remoteAccess("north")],
-  ) => ingressPicture({ settings: ingressSettings, services, serviceAccounts: accounts });
+  ) => ingressPicture({ settings: ingressSettings, services, slices: [], serviceAccounts: accounts });
   const web = exportedService({ name: "web", port: 80, address: "10.96.0.7" });
   const change = (service: Service, spec: Partial<NonNullable<Service["spec"]>>): Service => ({
     ...service,
@@ -79,6 +81,18 @@ describe("an ingress' picture", () => {
     );
   });
 
+  test("lets members of federated services in, which need not be exported besides", () => {
+    const labelled = (federated: string) => ({
+      ...web,
+      metadata: { ...web.metadata, labels: { [FEDERATED_LABEL]: federated } },
+    });
+    expect(routesIn(picture([labelled("member")]))).toEqual(routesIn(picture([web])));
+    expect(routesIn(picture([labelled("no")]))).toEqual({});
+    expect(picture([change(labelled("member"), { clusterIP: "None" })]).problems).toEqual([
+      "exported service default/web cannot be called from other clusters: it is headless, and no member of a federated service can be",
+    ]);
+  });
+
   test("has no entry for a service that is not exported, or is a mirror itself", () => {
     const mirror = {
       ...web,
@@ -91,7 +105,7 @@ describe("an ingress' picture", () => {
 
   test.each([
     ["it is of type ExternalName", { type: "ExternalName" }],
-    ["it has no cluster IP", { clusterIP: "None" }],
+    ["it has no cluster IP", { clusterIP: "" }],
     ["it has no TCP port", { ports: [{ port: 53, protocol: "UDP" }] }],
   ])("says which exported service cannot be called and why: %s", (why, spec) => {
     expect(picture([change(web, spec)]).problems).toEqual([
@@ -195,7 +209,7 @@ describe("an egress' picture", () => {
     const { config } = picture([], [linkTo("east", 4143, ["gateway.example.com", "2001:db8::1"])]);
     expect(config).toContain("\nresolvers cluster\n");
     expect(config).toContain(
-      "server-template gateway.example.com:4143- 4 gateway.example.com:4143 resolvers cluster",
+      "server-template gateway.example.com_4143- 4 gateway.example.com:4143 resolvers cluster",
     );
     expect(config).toContain("server 2001:db8::1:4143 [2001:db8::1]:4143");
   });
@@ -219,6 +233,7 @@ describe("an egress' picture", () => {
       ...east,
       spec: { ...east.spec, probe: { period: "1m30s", timeout: "1.5s", failureThreshold: 7 } },
     };
+    const linkTarget = (link: Link) => gatewayTargets(link, [])[0];
     expect(linkTarget(probed)).toMatchObject({ check: { periodMs: 90_000, timeoutMs: 1500, failures: 7 } });
     // One time that HAProxy cannot hold would have it refuse the links of all others too.
     const absurd = { ...east, spec: { ...east.spec, probe: { period: "1000000h", timeout: "1000000h" } } };

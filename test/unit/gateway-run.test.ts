@@ -5,6 +5,9 @@ import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globa
 import {
   ALLOWED_CLUSTERS_ANNOTATION,
   EXPORTED_LABEL,
+  FEDERATED_LABEL,
+  type LinkGatewayStatus,
+  routeServerName,
   SLICE_MANAGED_BY_LABEL,
   SLICE_MANAGER,
 } from "../../contract/index.ts";
@@ -20,7 +23,18 @@ import { callIngress, callPlain, freePorts, type OpenCall, startEcho } from "../
 import { type Authority, makeAnchor, makeIssuer } from "../support/certificates.ts";
 import { FakeApi, type FakeRequest } from "../support/fake-api.ts";
 import { gatewayCertificate, mountCertificate, mountTrust, prepareGateway } from "../support/gateway.ts";
-import { exportedService, linkTo, mirrorOf, remoteAccess, serverNameOf } from "../support/gateway-objects.ts";
+import {
+  exportedService,
+  headless,
+  identityOf,
+  linkTo,
+  linkWith,
+  mirrorOf,
+  remoteAccess,
+  serverNameOf,
+  sliceOf,
+  throughGateway,
+} from "../support/gateway-objects.ts";
 import { HaproxyProcess, haproxyMissing } from "../support/haproxy.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -29,7 +43,7 @@ if (haproxyMissing) process.stderr.write(`the tests of the gateway's agent are s
 
 /** What docs/gateway.md gives to the two accounts, and nothing else. */
 const PERMITTED = {
-  ingress: [/^services \*$/, /^serviceaccounts isthmus$/],
+  ingress: [/^services \*$/, /^endpointslices \*$/, /^serviceaccounts isthmus$/],
   egress: [/^services \*$/, /^endpointslices \*$/, /^links isthmus$/],
 };
 
@@ -66,6 +80,15 @@ class Pod {
   async ask(path: string): Promise<{ status: number; text: string }> {
     const response = await fetch(`${this.admin}${path}`);
     return { status: response.status, text: await response.text() };
+  }
+
+  async reloads(): Promise<number> {
+    const { text } = await this.ask("/metrics");
+    return Number(/^isthmus_gateway_reloads_total\{outcome="success"\} (\d+)$/m.exec(text)?.[1] ?? 0);
+  }
+
+  async problems(): Promise<string[]> {
+    return JSON.parse((await this.ask("/state")).text).gateway.problems;
   }
 
   ready(): Promise<unknown> {
@@ -190,6 +213,68 @@ class Pod {
     await eventually(() => kept.isClosed);
   });
 
+  test("follows the hosts of a headless service, and passes over what does not move them", async () => {
+    const db = headless(exportedService({ name: "db", port: 5432 }));
+    const host = (hostname: string, ready = true) => ({
+      addresses: ["127.0.0.1"],
+      hostname,
+      conditions: { ready },
+    });
+    const door = (hostname: string) =>
+      routeServerName({ namespace: "default", service: "db", port: 5432, hostname }, identityOf("east"));
+    const callHost = (name: string) =>
+      open(callIngress(pod.options.port, { serverName: door(name), certificate: west })).echo("hello");
+    api.objects.create(SERVICE_ACCOUNTS, remoteAccess("west"));
+    // A slice may come before its Service, and with a Service that has an address it means nothing here.
+    api.objects.create(ENDPOINT_SLICES, sliceOf(db, echo.port, { endpoints: [host("db-0")] }));
+    const pod = await start("ingress");
+    await pod.ready();
+    expect(await callHost("db-0")).toBe("closed");
+    api.objects.create(SERVICES, db);
+    await eventually(async () => (await callHost("db-0")) === "hello");
+
+    const endpoints = (...hosts: ReturnType<typeof host>[]) =>
+      api.objects.modify(ENDPOINT_SLICES, sliceOf(db, 0, {}).metadata, (slice) => ({
+        ...slice,
+        endpoints: hosts,
+      }));
+    endpoints(host("db-0"), host("db-1"));
+    await eventually(async () => (await callHost("db-1")) === "hello");
+    const before = await pod.reloads();
+    endpoints(host("db-0", false), host("db-1"));
+    expect(await callHost("db-0")).toBe("hello");
+    endpoints(host("db-1"));
+    await eventually(async () => (await callHost("db-0")) === "closed");
+    expect(await callHost("db-1")).toBe("hello");
+    api.objects.delete(ENDPOINT_SLICES, sliceOf(db, 0, {}).metadata);
+    await eventually(async () => (await callHost("db-1")) === "closed");
+    expect(await pod.reloads()).toBe(before);
+  });
+
+  test("lets in what is exported, and what is a member of a federated service, whichever it was first", async () => {
+    api.objects.create(SERVICE_ACCOUNTS, remoteAccess("west"));
+    api.objects.create(SERVICES, service);
+    const pod = await start("ingress");
+    await pod.ready();
+    const label = (labels: Record<string, string>) =>
+      api.objects.modify(SERVICES, service.metadata, (object) => {
+        object.metadata.labels = labels;
+        return object;
+      });
+    expect(await callIn(pod).echo("hello")).toBe("hello");
+    label({ [FEDERATED_LABEL]: "member" });
+    await eventually(async () => (await callIn(pod).echo("hello")) === "hello");
+    label({});
+    await eventually(async () => (await callIn(pod).echo("hello")) === "closed");
+    label({ [FEDERATED_LABEL]: "member" });
+    await eventually(async () => (await callIn(pod).echo("hello")) === "hello");
+    label({ [FEDERATED_LABEL]: "member", [EXPORTED_LABEL]: "true" });
+    label({ [EXPORTED_LABEL]: "true" });
+    expect(await callIn(pod).echo("hello")).toBe("hello");
+    api.objects.delete(SERVICES, service.metadata);
+    await eventually(async () => (await callIn(pod).echo("hello")) === "closed");
+  });
+
   test("serves on, and after a restart again, while the API server is away", async () => {
     api.objects.create(SERVICE_ACCOUNTS, remoteAccess("west"));
     api.objects.create(SERVICES, service);
@@ -273,8 +358,41 @@ class Pod {
     await eventually(async () => (await open(callPlain(port)).echo("hello")) === "hello");
     api.objects.delete(LINKS, linkTo("east", 1).metadata);
     await eventually(async () => (await open(callPlain(port)).echo("hello")) === "closed");
-    const { gateway } = JSON.parse((await egress.ask("/state")).text) as { gateway: { problems: string[] } };
-    expect(gateway.problems).toEqual(["mirror default/echo-east cannot be called: its link is not there"]);
+    expect(await egress.problems()).toEqual([
+      "mirror default/echo-east cannot be called: its link is not there",
+    ]);
+  });
+
+  test("follows the gateways that the status of a Link gives", async () => {
+    api.objects.create(SERVICE_ACCOUNTS, remoteAccess("west"));
+    api.objects.create(SERVICES, service);
+    const ingress = await start("ingress");
+    const egress = await start("egress");
+    await Promise.all([ingress.ready(), egress.ready()]);
+    const port = egress.options.egressPorts.first;
+    const link = linkTo("east", 1);
+    api.objects.create(LINKS, link);
+    api.objects.create(SERVICES, throughGateway(mirrorOf(service, "east", port), "gateways/eu"));
+    await eventually(async () => (await egress.problems()).some((text) => text.includes('"gateways/eu"')));
+    const tell = (...gateways: LinkGatewayStatus[]) =>
+      api.objects.modify(LINKS, link.metadata, (object) => linkWith(object, ...gateways), "status");
+    const found = (alive: boolean) => ({
+      namespace: "gateways",
+      name: "eu",
+      addresses: [{ address: "127.0.0.1", alive }],
+      port: ingress.options.port,
+      identity: identityOf("east"),
+    });
+    tell(found(true));
+    await eventually(async () => (await open(callPlain(port)).echo("hello")) === "hello");
+    expect(await egress.problems()).toEqual([]);
+    const before = await egress.reloads();
+    tell(found(false));
+    api.objects.create(SERVICES, mirrorOf(exportedService({ name: "last", port: 1 }), "east", port + 1));
+    await eventually(async () => (await egress.ask("/metrics")).text.includes("isthmus_gateway_routes 2"));
+    expect(await egress.reloads()).toBe(before);
+    tell();
+    await eventually(async () => (await open(callPlain(port)).echo("hello")) === "closed");
   });
 
   test("holds an ending egress pod until no slice names it and its calls have ended", async () => {
