@@ -14,6 +14,8 @@ import { keyOf, refOf } from "../kube/objects.ts";
 import { type Reconcile, WorkQueue } from "../kube/queue.ts";
 import { Backends } from "./backends.ts";
 import { Claims, type Member } from "./claims.ts";
+import { LinkerdCopies } from "./credentials/linkerd-copy.ts";
+import { CredentialsRenewer } from "./credentials/renewer.ts";
 import type { MirrorPolicy } from "./desired.ts";
 import { LinkEvents } from "./events.ts";
 import { memberLabels } from "./federated.ts";
@@ -37,6 +39,8 @@ export interface MirrorControllerOptions {
   /** Completely listed. */
   source: SourceCluster;
   policy: MirrorPolicy;
+  /** Of Linkerd's control plane; of use to that data plane only. */
+  linkerdNamespace: string;
   egressPorts: PortRange;
   /** Mirrors reconciled at a time. */
   workers: number;
@@ -78,6 +82,8 @@ export class MirrorController {
   readonly #mirrors: WorkQueue;
   readonly #links: WorkQueue;
   readonly #statuses: WorkQueue;
+  readonly #renewer: CredentialsRenewer;
+  readonly #renewals: WorkQueue;
   readonly #gatesQueue: WorkQueue;
   readonly #namespaces: MirrorNamespaces | undefined;
   readonly #namespacesQueue: WorkQueue;
@@ -103,7 +109,27 @@ export class MirrorController {
     this.#gates = new ReadinessGates(source, backends, writer);
     const onNews = (link: string) => this.#statuses.add(link);
     this.#events = new LinkEvents(client, clock, log);
-    this.#reporter = new LinkReporter({ source, targets, writer, events: this.#events, clock, log, onNews });
+    const common = { clock, random, log };
+    const events = this.#events;
+    const copies =
+      policy.dataPlane === "linkerd"
+        ? new LinkerdCopies({ namespace: options.linkerdNamespace, writer, events, log, onNews })
+        : undefined;
+    const renewer = new CredentialsRenewer({
+      ...common,
+      links: source.links,
+      secrets: source.credentials,
+      claims,
+      writer,
+      connect: options.connect,
+      events,
+      onRenewal: (cluster, outcome) => metrics.renewed(cluster, outcome),
+      onNews,
+    });
+    this.#renewer = renewer;
+    const others = (link: Link) =>
+      [renewer.condition(link), copies?.condition(link)].filter((condition) => condition !== undefined);
+    this.#reporter = new LinkReporter({ source, targets, writer, events, clock, log, others, onNews });
 
     this.#namespaces =
       options.createNamespaces &&
@@ -124,7 +150,6 @@ export class MirrorController {
     const objects = new MirrorObjects(source, claims, writer);
     const report = ({ link, target }: Member, outcome: LinkServiceStatus) =>
       this.#reporter.service(link, target, outcome);
-    const common = { clock, random, log };
     const namespaces = this.#namespaces;
     const parts = {
       ...{ source, claims, backends, ports, policy, objects, report },
@@ -140,6 +165,7 @@ export class MirrorController {
       claims,
       targets,
       writer,
+      copies,
       newTarget: (link) => this.#newTarget(link),
       onDeleting: (link, target) => this.#triggers.addMirrorsOf(link, target),
       isBusy: (link) => mirrors.isBusy(link),
@@ -164,7 +190,13 @@ export class MirrorController {
       },
       metrics: metrics.queue("mirrors"),
     });
-    this.#links = queue("links", 4, (key, signal) => links.reconcile(key, signal));
+    // Each waits for its target, and none for another's.
+    this.#renewals = queue("credentials", 8, (key, signal) => renewer.reconcile(key, signal));
+    this.#links = queue("links", 4, async (key, signal) => {
+      const result = await links.reconcile(key, signal);
+      this.#renewals.add(key);
+      return result;
+    });
     this.#statuses = queue("statuses", 2, (key, signal) => this.#reporter.reconcile(key, signal));
     this.#gatesQueue = queue("gates", 1, (_, signal) => this.#openGates(signal));
     this.#namespacesQueue = queue(
@@ -188,11 +220,19 @@ export class MirrorController {
     const { metrics } = this.#options;
     this.#claimPorts();
     const stopListening = this.#triggers.listen();
-    metrics.observe({ targets: this.#targets, ports: this.#ports });
+    const credentialsExpiry = (link: string) => this.#renewer.expiry(link);
+    metrics.observe({ targets: this.#targets, ports: this.#ports, credentialsExpiry });
     this.#triggers.addAll();
     this.#wakeGates();
     const stopNamespaces = this.#namespaces?.listen();
-    const queues = [this.#mirrors, this.#links, this.#statuses, this.#gatesQueue, this.#namespacesQueue];
+    const queues = [
+      this.#mirrors,
+      this.#links,
+      this.#statuses,
+      this.#renewals,
+      this.#gatesQueue,
+      this.#namespacesQueue,
+    ];
     try {
       await Promise.all([
         ...queues.map((queue) => queue.run(signal)),

@@ -7,7 +7,7 @@ import type { ReconcileResult } from "../kube/queue.ts";
 import { LINKS } from "../kube/resource.ts";
 import type { LinkEvents } from "./events.ts";
 import type { SourceCluster } from "./source.ts";
-import { isFailure, linkStatus, sameStatus } from "./status.ts";
+import { isFailure, type LinkReport, linkStatus, sameStatus } from "./status.ts";
 import { outcomeKey, type Target } from "./target/target.ts";
 import type { SourceWriter } from "./writer.ts";
 
@@ -21,6 +21,8 @@ export interface ReporterOptions {
   events: LinkEvents;
   clock: Clock;
   log: Log;
+  /** The conditions of a Link besides `Connected` and `Synced`. */
+  others: (link: Link) => LinkReport["others"];
   /** A Link's status is to be written, soon. */
   onNews: (link: string) => void;
 }
@@ -95,7 +97,7 @@ export class LinkReporter {
     if (since < EVERY_MS) return { againMs: EVERY_MS - since };
     const report = {
       connection: target.state,
-      others: [],
+      others: this.#options.others(link),
       listed: target.listed,
       pending: target.pending,
       services: [...target.outcomes.values()],
