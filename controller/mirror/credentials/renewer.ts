@@ -23,7 +23,7 @@ import { type CredentialsSecrets, secretKeyOf } from "./secrets.ts";
 
 export interface RenewerOptions {
   links: Store<Link>;
-  secrets: CredentialsSecrets;
+  secrets: Pick<CredentialsSecrets, "lookup" | "shelf">;
   claims: Pick<Claims, "isActive">;
   writer: SourceWriter;
   connect: Connect;

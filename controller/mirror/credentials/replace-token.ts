@@ -19,7 +19,8 @@ export function withToken(text: string, token: string): string {
   const before = document.toJS({ maxAliasCount: 10 }) as Kubeconfig;
   const index = userIndex(before);
   const node: unknown = document.getIn(["users", index, "user", "token"], true);
-  const after = structuredClone(before);
+  // Through JSON, so that what an alias shares is no longer shared.
+  const after = JSON.parse(JSON.stringify(before)) as Kubeconfig;
   const user = after.users[index]?.user;
   if (user !== undefined) user.token = token;
 
