@@ -1,8 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
-import { credentialsSecretName } from "../contract/index.ts";
+import { credentialsSecretName, TOKEN_LIFETIME_SECONDS } from "../contract/index.ts";
 import { type ApiServer, tokenKubeconfig } from "./kubeconfig.ts";
 import { type OperatorAccess, operatorConfig, reasonOf } from "./operator.ts";
-import { TOKEN_LIFETIME_SECONDS } from "./remote-access.ts";
 
 export interface CredentialsArgs {
   source: { name: string; access: OperatorAccess };
@@ -52,7 +51,7 @@ async function keptCredentials(
   }
 }
 
-/** A token of a remote access, with the longest life that its policy allows an operator. */
+/** A token of a remote access, with the life that its policy allows by default. */
 async function requestToken(
   target: { name: string; access: OperatorAccess },
   account: { namespace: string; serviceAccount: string },

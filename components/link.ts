@@ -3,16 +3,20 @@ import * as pulumi from "@pulumi/pulumi";
 import {
   CREDENTIALS_SECRET_KEY,
   CREDENTIALS_SECRET_TYPE,
+  credentialsRoleName,
   credentialsSecretName,
   DEFAULT_NAMESPACE,
   LINK_GROUP,
   LINK_KIND,
   LINK_VERSION,
+  LINKERD_NAMESPACE,
+  MIRROR,
 } from "../contract/index.ts";
 import type { GatewayEndpoint } from "./gateway.ts";
 import { labelsOf } from "./labels.ts";
+import { DataPlane } from "./mirror-controller.ts";
 import * as rules from "./validation.ts";
-import { checked, required } from "./validation.ts";
+import { checked, oneOf, required } from "./validation.ts";
 
 /** How the values of a label are compared. */
 export const SelectorOperator = {
@@ -84,6 +88,19 @@ export interface LinkArgs {
    */
   excludedAnnotations?: pulumi.Input<pulumi.Input<string>[]>;
   /**
+   * What carries the calls to mirrors in the source. With `DataPlane.Linkerd` the controller may also keep a copy of the
+   * credentials where Linkerd reads them.
+   *
+   * @default DataPlane.Standalone
+   */
+  dataPlane?: DataPlane;
+  /**
+   * The namespace of Linkerd's control plane in the source; of use with `DataPlane.Linkerd` only.
+   *
+   * @default "linkerd"
+   */
+  linkerdNamespace?: pulumi.Input<string>;
+  /**
    * Labels for every object that is made.
    *
    * @default none
@@ -92,6 +109,8 @@ export interface LinkArgs {
 }
 
 const PART = "link";
+
+type PolicyRule = k8s.types.input.rbac.v1.PolicyRule;
 
 /**
  * Connects a source cluster, the one it is made in, to a target: exported services of the target get mirrors in the source.
@@ -110,6 +129,8 @@ export class Link extends pulumi.ComponentResource {
       kubeconfig: required(kubeconfigText),
       namespace: rules.dnsLabel,
       targetClusterDomain: rules.dnsName,
+      dataPlane: oneOf(DataPlane),
+      linkerdNamespace: rules.dnsLabel,
     });
     const kubeconfig = pulumi.secret(valid.kubeconfig);
     super("isthmus:index:Link", name, { ...valid, kubeconfig }, opts);
@@ -128,6 +149,7 @@ export class Link extends pulumi.ComponentResource {
       // Whoever renews the token does so in the cluster: a program that put its first one back would undo that.
       { parent: this, ignoreChanges: ["data", "stringData"] },
     );
+    const permissions = this.permitController(name, valid, secret.metadata.name);
     const link = new k8s.apiextensions.CustomResource(
       name,
       {
@@ -153,11 +175,45 @@ export class Link extends pulumi.ComponentResource {
         },
       },
       // What the component depends on, its resource must too: destroying goes by the resources.
-      pulumi.mergeOptions({ dependsOn: opts?.dependsOn ?? [] }, { parent: this, dependsOn: [secret] }),
+      pulumi.mergeOptions(
+        { dependsOn: opts?.dependsOn ?? [] },
+        { parent: this, dependsOn: [secret, ...permissions] },
+      ),
     );
     this.linkName = link.metadata.name;
     this.namespace = link.metadata.namespace;
     this.registerOutputs({ linkName: this.linkName, namespace: this.namespace });
+  }
+
+  /** Let the mirror controller use these credentials and no other Secret. */
+  private permitController(name: string, args: LinkArgs, secret: pulumi.Output<string>): pulumi.Resource[] {
+    const namespace = args.namespace ?? DEFAULT_NAMESPACE;
+    const account = { kind: "ServiceAccount", name: MIRROR, namespace };
+    const role = pulumi.output(args.target).apply(credentialsRoleName);
+    const permit = (part: string, where: pulumi.Input<string>, rules: PolicyRule[]) => {
+      const metadata = { name: role, namespace: where, labels: labelsOf(PART, args.labels) };
+      const made = new k8s.rbac.v1.Role(`${name}-${part}`, { metadata, rules }, { parent: this });
+      const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: made.metadata.name };
+      return [
+        made,
+        new k8s.rbac.v1.RoleBinding(
+          `${name}-${part}`,
+          { metadata, roleRef, subjects: [account] },
+          { parent: this },
+        ),
+      ];
+    };
+    const secrets = { apiGroups: [""], resources: ["secrets"] };
+    const own = permit("credentials", namespace, [
+      { ...secrets, resourceNames: [secret], verbs: ["get", "list", "watch", "update", "patch"] },
+    ]);
+    if (args.dataPlane !== DataPlane.Linkerd) return own;
+    const copy = permit("credentials-copy", args.linkerdNamespace ?? LINKERD_NAMESPACE, [
+      { ...secrets, resourceNames: [secret], verbs: ["get", "delete"] },
+      // RBAC cannot name what is not there yet.
+      { ...secrets, verbs: ["create"] },
+    ]);
+    return [...own, ...copy];
   }
 }
 

@@ -5,6 +5,7 @@ import {
   DEFAULT_NAMESPACE,
   EMPTINESS_QUOTA,
   LINK_GROUP,
+  LINKERD_NAMESPACE,
   MIRROR,
   STANDARD_CONFIG_MAPS,
   STANDARD_SERVICE_ACCOUNTS,
@@ -68,6 +69,12 @@ export interface MirrorControllerArgs extends ControllerSettingsArgs {
   namespace?: pulumi.Input<string>;
   /** @default DataPlane.Standalone */
   dataPlane?: pulumi.Input<DataPlane>;
+  /**
+   * The namespace of Linkerd's control plane, which gets copies of the credentials with `DataPlane.Linkerd`.
+   *
+   * @default "linkerd"
+   */
+  linkerdNamespace?: pulumi.Input<string>;
   /** @default the images of this version */
   images?: pulumi.Input<ImagesArgs>;
   /**
@@ -90,6 +97,7 @@ export class MirrorController extends pulumi.ComponentResource {
     const valid = checked("MirrorController", name, args, {
       namespace: dnsLabel,
       dataPlane: oneOf(DataPlane),
+      linkerdNamespace: dnsLabel,
       images: imagesRule,
       ...controllerRules,
     });
@@ -135,6 +143,7 @@ export class MirrorController extends pulumi.ComponentResource {
                   env: [
                     variable("NAMESPACE", namespace),
                     variable("DATA_PLANE", valid.dataPlane ?? DataPlane.Standalone),
+                    variable("LINKERD_NAMESPACE", valid.linkerdNamespace ?? LINKERD_NAMESPACE),
                     variable("LOG_LEVEL", valid.logLevel ?? LogLevel.Info),
                     variable(
                       "CREATE_NAMESPACES",
@@ -195,6 +204,7 @@ const NAMESPACE_MAKER_RULES: PolicyRule[] = [
   },
 ];
 
+/** No Secret is among them: each link brings the permission for its own credentials. */
 const NAMESPACE_RULES: PolicyRule[] = [
   { apiGroups: [LINK_GROUP], resources: ["links"], verbs: [...READ, "update", "patch"] },
   {
@@ -202,7 +212,6 @@ const NAMESPACE_RULES: PolicyRule[] = [
     resources: ["links/status", "links/finalizers"],
     verbs: ["get", "update", "patch"],
   },
-  { apiGroups: [""], resources: ["secrets"], verbs: READ },
   { apiGroups: [""], resources: ["pods"], verbs: READ },
   { apiGroups: [""], resources: ["pods/status"], verbs: ["patch"] },
   { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },

@@ -1,6 +1,11 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { DEFAULT_NAMESPACE, remoteAccessName, SOURCE_LABEL } from "../contract/index.ts";
+import {
+  DEFAULT_NAMESPACE,
+  remoteAccessName,
+  SOURCE_LABEL,
+  TOKEN_LIFETIME_SECONDS,
+} from "../contract/index.ts";
 import { makeAccount } from "./account.ts";
 import { labelsOf } from "./labels.ts";
 import { checked, dnsLabel, type Rule, required } from "./validation.ts";
@@ -18,13 +23,13 @@ export interface RemoteAccessArgs {
   /**
    * Longest life of a token that an operator asks for, in seconds.
    *
-   * @default 31536000 (365 days)
+   * @default 604800 (a week)
    */
   maxTokenLifetimeSeconds?: pulumi.Input<number>;
   /**
    * Longest life of a token that the account asks for itself, in seconds: what a stolen token can buy.
    *
-   * @default 86400 (a day)
+   * @default 604800 (a week)
    */
   maxRenewedTokenLifetimeSeconds?: pulumi.Input<number>;
   /**
@@ -34,10 +39,6 @@ export interface RemoteAccessArgs {
    */
   labels?: pulumi.Input<{ [key: string]: pulumi.Input<string> }>;
 }
-
-/** What an operator may ask for by default: the life of a link's first token. */
-export const TOKEN_LIFETIME_SECONDS = 365 * 24 * 3600;
-const RENEWED_TOKEN_LIFETIME_SECONDS = 24 * 3600;
 
 const PART = "remote-access";
 
@@ -99,7 +100,7 @@ export class RemoteAccess extends pulumi.ComponentResource {
           accountName,
           namespace,
           valid.maxTokenLifetimeSeconds ?? TOKEN_LIFETIME_SECONDS,
-          valid.maxRenewedTokenLifetimeSeconds ?? RENEWED_TOKEN_LIFETIME_SECONDS,
+          valid.maxRenewedTokenLifetimeSeconds ?? TOKEN_LIFETIME_SECONDS,
         ),
       },
       child,

@@ -137,6 +137,8 @@ export const LINK_CONDITION = {
   gatewayAlive: "GatewayAlive",
   /** The credentials are renewed in time, or need not be. */
   credentialsFresh: "CredentialsFresh",
+  /** Linkerd has a copy of the credentials; only with the data plane `linkerd`. */
+  credentialsCopied: "CredentialsCopied",
 } as const;
 
 /** Reasons of the conditions on a Link. */
@@ -171,6 +173,10 @@ export const LINK_REASON = {
   credentialsNotRenewable: "CredentialsNotRenewable",
   credentialsExpired: "CredentialsExpired",
   renewalFailed: "RenewalFailed",
+  credentialsCopied: "CredentialsCopied",
+  /** A Secret of that name is in Linkerd's namespace already, and not ours. */
+  copyConflict: "CopyConflict",
+  copyFailed: "CopyFailed",
 } as const;
 
 /** Why a service is, or is not, mirrored. */

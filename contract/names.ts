@@ -112,6 +112,14 @@ export function credentialsSecretName(cluster: string): string {
   return `cluster-credentials-${cluster}`;
 }
 
+/**
+ * Name of the Role and RoleBinding by which the mirror controller may use the credentials for the target `cluster`: in the
+ * namespace of Isthmus, and in Linkerd's where that has a copy.
+ */
+export function credentialsRoleName(cluster: string): string {
+  return shorten(`isthmus-credentials-${cluster}`);
+}
+
 /** Name of the ServiceAccount, ClusterRole and ClusterRoleBinding in a target that let `source` read it. */
 export function remoteAccessName(source: string): string {
   return shorten(`isthmus-remote-access-${source}`);

@@ -6,6 +6,9 @@
 /** Where everything of ours lives unless told otherwise. */
 export const DEFAULT_NAMESPACE = "isthmus";
 
+/** Where Linkerd's control plane lives unless told otherwise. */
+export const LINKERD_NAMESPACE = "linkerd";
+
 /** Deployment and ServiceAccount of the mirror controller, and the Lease its replicas hold. */
 export const MIRROR = "isthmus-mirror";
 /** Deployment and ServiceAccount of the role that signs gateway certificates. */
@@ -47,3 +50,9 @@ export const PROBE_PATH = "/ready";
 export const ADMIN_PORT = 9990;
 /** The ports an egress binds for mirrors: below the kernel's ephemeral range. First and last. */
 export const EGRESS_PORTS = { first: 20_000, last: 28_191 } as const;
+
+/**
+ * How long a token for a target lives, in seconds: a link's first, those that it is renewed by, and the most that a target
+ * allows by default. A week: a cluster may be off over a weekend, and a copy that leaked dies by itself.
+ */
+export const TOKEN_LIFETIME_SECONDS = 7 * 24 * 3600;

@@ -1,5 +1,5 @@
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
-import { ADMIN_PORT, DEFAULT_NAMESPACE, EGRESS_PORTS } from "../contract/index.ts";
+import { ADMIN_PORT, DEFAULT_NAMESPACE, EGRESS_PORTS, LINKERD_NAMESPACE } from "../contract/index.ts";
 import { parseAddress } from "./kube/admin.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "./kube/log.ts";
 
@@ -21,6 +21,7 @@ export interface CommonFlags {
 
 export interface MirrorFlags extends CommonFlags {
   dataPlane: "standalone" | "linkerd";
+  linkerdNamespace: string;
   workers: number;
   allowNamespaces: string[];
   createNamespaces: boolean;
@@ -64,6 +65,12 @@ export function createProgram(roles: Roles): Command {
       flag("--data-plane <name>", "what carries the calls to mirrors")
         .choices(["standalone", "linkerd"])
         .default("standalone"),
+    )
+    .addOption(
+      flag(
+        "--linkerd-namespace <name>",
+        "the namespace of Linkerd's control plane, with --data-plane linkerd",
+      ).default(LINKERD_NAMESPACE),
     )
     .addOption(
       flag("--workers <number>", "mirrors reconciled at a time").argParser(positiveInteger).default(32),

@@ -79,7 +79,12 @@ export function pemField(from: Record<string, unknown>, key: string, origin: str
 
 function parse(file: KubeconfigText): Record<string, unknown> {
   // A parser's message may quote the text, which holds secrets: only the line is told.
-  const document = parseDocument(file.text, { logLevel: "silent" });
+  let document: ReturnType<typeof parseDocument>;
+  try {
+    document = parseDocument(file.text, { logLevel: "silent" });
+  } catch {
+    throw new CredentialsError(`${file.origin}: not YAML: it cannot be read`);
+  }
   const problem = document.errors[0];
   if (problem) {
     const line = problem.linePos ? ` (line ${problem.linePos[0].line})` : "";

@@ -20,13 +20,26 @@ const REFUSED: Record<string, string> = {
   password: "API servers take tokens and client certificates",
 };
 
+/** A kubeconfig is a few thousand bytes; what takes long to read would hold up everything else. */
+export const MAX_KUBECONFIG_BYTES = 65_536;
+
+/** What a credentials Secret holds. */
+export interface RemoteKubeconfig {
+  credentials: Credentials;
+  /** The bearer token, where the user has one. */
+  token: string | undefined;
+}
+
 /**
  * The credentials in a credentials Secret: a kubeconfig whose current context has an `https` server and a token or a client
  * certificate, everything written out. What comes in such a Secret is not trusted: whatever would make this process run a
  * program, read a file, or talk without TLS is refused, and so is every key that is not known.
  * @throws CredentialsError that names the key
  */
-export function parseRemoteKubeconfig(text: string): Credentials {
+export function parseRemoteKubeconfig(text: string): RemoteKubeconfig {
+  if (text.length > MAX_KUBECONFIG_BYTES) {
+    throw new CredentialsError(`kubeconfig: it is longer than ${MAX_KUBECONFIG_BYTES} bytes`);
+  }
   const { origin, cluster, user } = selectContext([{ text, origin: "kubeconfig" }]);
   refuseUnknown(cluster, CLUSTER_KEYS, origin, "cluster");
   refuseUnknown(user, USER_KEYS, origin, "user");
@@ -34,6 +47,9 @@ export function parseRemoteKubeconfig(text: string): Credentials {
   const server = checkServer(textField(cluster, "server", origin), origin);
   const ca = pemField(cluster, "certificate-authority-data", origin);
   const servername = textField(cluster, "tls-server-name", origin);
+  if (servername !== undefined && !/^[A-Za-z0-9_.:-]{1,253}$/.test(servername)) {
+    throw new CredentialsError(`${origin}: tls-server-name ${JSON.stringify(servername)} is no host name`);
+  }
   const token = checkToken(textField(user, "token", origin), origin);
   const cert = pemField(user, "client-certificate-data", origin);
   const key = pemField(user, "client-key-data", origin);
@@ -53,7 +69,7 @@ export function parseRemoteKubeconfig(text: string): Credentials {
   };
   checkTls(tls, origin);
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  return { server, tls, headers: () => Promise.resolve(headers) };
+  return { credentials: { server, tls, headers: () => Promise.resolve(headers) }, token };
 }
 
 /** The URL of an API server: `https`, without a user, query or fragment. */

@@ -1,4 +1,4 @@
-import { LINK_REASON } from "../../contract/index.ts";
+import { credentialsRoleName, LINK_REASON, type Link, MIRROR } from "../../contract/index.ts";
 import { CredentialsError } from "../kube/credentials.ts";
 import {
   isForbidden,
@@ -45,6 +45,17 @@ export function missingCredentials(secret: string, type: string): ConnectionStat
     status: "False",
     reason: LINK_REASON.credentialsMissing,
     message: `there is no Secret ${secret} of type ${type}; make it, or correct spec.clusterCredentialsSecret`,
+  };
+}
+
+/** This controller may not read the Secret that a Link names. */
+export function forbiddenCredentials(link: Link, secret: string, detail: string): ConnectionState {
+  const { namespace } = link.metadata;
+  const role = credentialsRoleName(link.spec.targetClusterName);
+  return {
+    status: "False",
+    reason: LINK_REASON.credentialsForbidden,
+    message: `ServiceAccount ${MIRROR} may not read Secret ${secret}: Role ${role} in namespace ${namespace} (get, list, watch, update and patch of this Secret), or its RoleBinding, is missing (${detail})`,
   };
 }
 

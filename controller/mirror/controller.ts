@@ -13,6 +13,8 @@ import type { Log } from "../kube/log.ts";
 import { keyOf, refOf } from "../kube/objects.ts";
 import { type Reconcile, WorkQueue } from "../kube/queue.ts";
 import { Claims, type Member } from "./claims.ts";
+import { LinkerdCopies } from "./credentials/linkerd-copy.ts";
+import { CredentialsRenewer } from "./credentials/renewer.ts";
 import type { MirrorPolicy } from "./desired.ts";
 import { LinkEvents } from "./events.ts";
 import { memberLabels } from "./federated.ts";
@@ -39,6 +41,8 @@ export interface MirrorControllerOptions {
   /** Completely listed. */
   source: SourceCluster;
   policy: MirrorPolicy;
+  /** Of Linkerd's control plane; of use to that data plane only. */
+  linkerdNamespace: string;
   egressPorts: PortRange;
   /** Mirrors reconciled at a time. */
   workers: number;
@@ -80,6 +84,8 @@ export class MirrorController {
   readonly #mirrors: WorkQueue;
   readonly #links: WorkQueue;
   readonly #statuses: WorkQueue;
+  readonly #renewer: CredentialsRenewer;
+  readonly #renewals: WorkQueue;
   readonly #gatesQueue: WorkQueue;
   readonly #namespaces: MirrorNamespaces | undefined;
   readonly #namespacesQueue: WorkQueue;
@@ -96,17 +102,17 @@ export class MirrorController {
     const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural));
     const onNews = (link: string) => this.#statuses.add(link);
     this.#events = new LinkEvents(client, clock, log);
+    const common = { clock, random, log };
+    const events = this.#events;
     const gateways = new Gateways({
+      ...common,
       source,
       dataPlane: policy.dataPlane,
       target: (link) => {
         const target = targets.get(keyOf(link));
         return target && { services: target.gateways, listed: target.listed };
       },
-      clock,
-      random,
-      log,
-      events: this.#events,
+      events,
       metrics: metrics.gateways,
       onChange: (link, urgent) => this.#triggers.addMirrorsOf(link, targets.get(keyOf(link)), urgent),
       onNews: (link) => onNews(keyOf(link)),
@@ -114,8 +120,28 @@ export class MirrorController {
     this.#gateways = gateways;
     const backends = new Backends(source, gateways, policy.dataPlane);
     this.#gates = new ReadinessGates(source, backends, writer);
+    const copies =
+      policy.dataPlane === "linkerd"
+        ? new LinkerdCopies({ namespace: options.linkerdNamespace, writer, events, log, onNews })
+        : undefined;
+    const renewer = new CredentialsRenewer({
+      ...common,
+      links: source.links,
+      secrets: source.credentials,
+      claims,
+      writer,
+      connect: options.connect,
+      events,
+      onRenewal: (cluster, outcome) => metrics.renewed(cluster, outcome),
+      onNews,
+    });
+    this.#renewer = renewer;
+    const others = (link: Link) =>
+      [gateways.conditionOf(link), renewer.condition(link), copies?.condition(link)].filter(
+        (condition) => condition !== undefined,
+      );
     this.#reporter = new LinkReporter({
-      ...{ source, targets, gateways, writer, events: this.#events, clock, log, onNews },
+      ...{ source, targets, gateways, writer, events, clock, log, others, onNews },
     });
 
     this.#namespaces =
@@ -137,7 +163,6 @@ export class MirrorController {
     const objects = new MirrorObjects(source, claims, writer);
     const report = ({ link, target }: Member, outcome: LinkServiceStatus) =>
       this.#reporter.service(link, target, outcome);
-    const common = { clock, random, log };
     const namespaces = this.#namespaces;
     const parts = {
       ...{ source, claims, backends, ports, policy, objects, report },
@@ -154,6 +179,7 @@ export class MirrorController {
       claims,
       targets,
       writer,
+      copies,
       newTarget: (link) => this.#newTarget(link),
       onDeleting: (link, target) => this.#triggers.addMirrorsOf(link, target),
       isBusy: (link) => mirrors.isBusy(link),
@@ -178,7 +204,13 @@ export class MirrorController {
       },
       metrics: metrics.queue("mirrors"),
     });
-    this.#links = queue("links", 4, (key, signal) => links.reconcile(key, signal));
+    // Each waits for its target, and none for another's.
+    this.#renewals = queue("credentials", 8, (key, signal) => renewer.reconcile(key, signal));
+    this.#links = queue("links", 4, async (key, signal) => {
+      const result = await links.reconcile(key, signal);
+      this.#renewals.add(key);
+      return result;
+    });
     this.#statuses = queue("statuses", 2, (key, signal) => this.#reporter.reconcile(key, signal));
     this.#gatesQueue = queue("gates", 1, (_, signal) => this.#openGates(signal));
     this.#namespacesQueue = queue(
@@ -202,11 +234,19 @@ export class MirrorController {
     const { metrics } = this.#options;
     this.#claimPorts();
     const stopListening = this.#triggers.listen();
-    metrics.observe({ targets: this.#targets, ports: this.#ports });
+    const credentialsExpiry = (link: string) => this.#renewer.expiry(link);
+    metrics.observe({ targets: this.#targets, ports: this.#ports, credentialsExpiry });
     this.#triggers.addAll();
     this.#wakeGates();
     const stopNamespaces = this.#namespaces?.listen();
-    const queues = [this.#mirrors, this.#links, this.#statuses, this.#gatesQueue, this.#namespacesQueue];
+    const queues = [
+      this.#mirrors,
+      this.#links,
+      this.#statuses,
+      this.#renewals,
+      this.#gatesQueue,
+      this.#namespacesQueue,
+    ];
     try {
       await Promise.all([
         // First, so that it is known what gateways were before anything is decided.

@@ -1,5 +1,11 @@
 import { hostname } from "node:os";
-import { DEFAULT_NAMESPACE, EGRESS_PORTS, type LabelSelector, MIRROR } from "../../contract/index.ts";
+import {
+  DEFAULT_NAMESPACE,
+  EGRESS_PORTS,
+  type LabelSelector,
+  LINKERD_NAMESPACE,
+  MIRROR,
+} from "../../contract/index.ts";
 import { AdminServer } from "../kube/admin.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { type Clock, systemClock } from "../kube/clock.ts";
@@ -28,6 +34,8 @@ export interface MirrorOptions {
   federatedSelector?: LabelSelector | undefined;
   /** What federated services do not get of this cluster's own members. @default what no mirror gets */
   localExclusions?: Exclusions | undefined;
+  /** The namespace of Linkerd's control plane; of use to that data plane only. @default "linkerd" */
+  linkerdNamespace?: string | undefined;
   /** Mirrors reconciled at a time. @default 32: how many writes at a time are good for the server, its throttle finds out */
   workers?: number | undefined;
   /** Protected namespaces in which targets may have mirrors all the same. @default none */
@@ -105,6 +113,7 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
       ...(options.createNamespaces && {
         createNamespaces: { isthmus: namespace, never: protectedNamespaces(namespace, []) },
       }),
+      linkerdNamespace: options.linkerdNamespace ?? LINKERD_NAMESPACE,
       egressPorts: options.egressPorts ?? EGRESS_PORTS,
       workers: options.workers ?? 32,
       resyncMs: options.resyncMs ?? 600_000,

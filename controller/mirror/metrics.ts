@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { LINK_REASON, type LinkServiceStatus } from "../../contract/index.ts";
+import { keyOf } from "../kube/objects.ts";
 import type { WorkQueueMetrics } from "../kube/queue.ts";
 import { GatewayMetrics } from "./gateways/metrics.ts";
 import type { EgressPorts } from "./ports.ts";
@@ -11,6 +12,8 @@ import type { Verb } from "./writer.ts";
 export interface MetricsSource {
   targets: ReadonlyMap<string, Target>;
   ports: EgressPorts;
+  /** When the credentials of the Link of this key end, in seconds since the epoch; `undefined` where that is not known. */
+  credentialsExpiry: (link: string) => number | undefined;
 }
 
 /** What this role counts and measures; names in docs/controller.md. Durations are seconds. */
@@ -22,6 +25,7 @@ export class MirrorMetrics {
   readonly #queueWait: Histogram<"queue">;
   readonly #writes: Counter<"verb" | "resource">;
   readonly #propagation: Histogram<"target_cluster_name">;
+  readonly #renewals: Counter<"target_cluster_name" | "outcome">;
   #source: MetricsSource | undefined;
 
   constructor() {
@@ -59,6 +63,20 @@ export class MirrorMetrics {
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60],
       registers,
     });
+    this.#renewals = new Counter({
+      name: "isthmus_credentials_renewals_total",
+      help: "Tokens for targets that were renewed, or could not be.",
+      labelNames: ["target_cluster_name", "outcome"],
+      registers,
+    });
+    this.#gauge(
+      "isthmus_link_credentials_expiry_timestamp_seconds",
+      "When the token for the target ends, as it says itself; none where it does not say.",
+      (target) => {
+        const expiry = this.#source?.credentialsExpiry(keyOf({ metadata: target.link }));
+        return expiry === undefined ? [] : [[{}, expiry]];
+      },
+    );
     this.#gauge("isthmus_link_connected", "1 while the target's API server answers.", (target) => [
       [{}, target.state.reason === LINK_REASON.connected ? 1 : 0],
     ]);
@@ -96,6 +114,10 @@ export class MirrorMetrics {
 
   propagated(cluster: string, seconds: number): void {
     this.#propagation.observe({ target_cluster_name: cluster }, seconds);
+  }
+
+  renewed(cluster: string, outcome: "success" | "failure"): void {
+    this.#renewals.inc({ target_cluster_name: cluster, outcome });
   }
 
   queue(queue: string): WorkQueueMetrics {

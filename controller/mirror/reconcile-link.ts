@@ -1,16 +1,17 @@
-import { createHash } from "node:crypto";
-import {
-  CREDENTIALS_SECRET_KEY,
-  CREDENTIALS_SECRET_TYPE,
-  LINK_FINALIZER,
-  type Link,
-} from "../../contract/index.ts";
+import { CREDENTIALS_SECRET_TYPE, LINK_FINALIZER, type Link } from "../../contract/index.ts";
 import { CredentialsError } from "../kube/credentials.ts";
 import { keyOf, type Secret } from "../kube/objects.ts";
-import { parseRemoteKubeconfig } from "../kube/remote-credentials.ts";
 import { LINKS } from "../kube/resource.ts";
 import type { Claims } from "./claims.ts";
-import { badCredentials, duplicateTarget, missingCredentials } from "./connection-state.ts";
+import {
+  badCredentials,
+  duplicateTarget,
+  forbiddenCredentials,
+  missingCredentials,
+} from "./connection-state.ts";
+import type { LinkerdCopies } from "./credentials/linkerd-copy.ts";
+import { readCredentials } from "./credentials/reading.ts";
+import { secretKeyOf } from "./credentials/secrets.ts";
 import type { SourceCluster } from "./source.ts";
 import type { Access, Target } from "./target/target.ts";
 import type { SourceWriter } from "./writer.ts";
@@ -21,6 +22,8 @@ export interface LinkReconcilerOptions {
   /** By the key of their Link; kept up to date here. */
   targets: Map<string, Target>;
   writer: SourceWriter;
+  /** Copies of credentials for Linkerd; absent with another data plane. */
+  copies: LinkerdCopies | undefined;
   /** Make the target of a new Link. */
   newTarget: (link: Link) => Target;
   /** A Link is being deleted: look at its mirrors, which may go now. Called once. */
@@ -44,6 +47,7 @@ export class LinkReconciler {
     const link = source.links.get(key);
     if (link === undefined) {
       this.#cleaning.delete(key);
+      this.#options.copies?.forget(key);
       this.#drop(key);
       return undefined;
     }
@@ -59,26 +63,36 @@ export class LinkReconciler {
       target.disconnect(duplicateTarget(link.spec.targetClusterName, active.metadata.name));
       return undefined;
     }
-    this.#connect(link, target);
+    const credentials = this.#connect(link, target);
+    if (credentials !== undefined) await this.#options.copies?.keep(link, credentials, signal);
     return undefined;
   }
 
-  #connect(link: Link, target: Target): void {
-    const name = `${link.metadata.namespace}/${link.spec.clusterCredentialsSecret}`;
-    const secret = this.#options.source.secrets.get(name);
-    if (secret === undefined || secret.type !== CREDENTIALS_SECRET_TYPE) {
+  /** The credentials Secret, if it is one by which the target can be asked. */
+  #connect(link: Link, target: Target): Secret | undefined {
+    const name = secretKeyOf(link);
+    const found = this.#options.source.credentials.lookup(name);
+    // A moment later it is known; until then everything stays as it is.
+    if (found.state === "unknown") return undefined;
+    if (found.state === "forbidden") {
+      target.disconnect(forbiddenCredentials(link, name, found.detail));
+      return undefined;
+    }
+    const { secret } = found;
+    if (secret?.type !== CREDENTIALS_SECRET_TYPE) {
       target.disconnect(missingCredentials(name, CREDENTIALS_SECRET_TYPE));
-      return;
+      return undefined;
     }
     let access: Access;
     try {
-      access = readAccess(secret);
+      ({ access } = readCredentials(secret));
     } catch (error) {
       if (!(error instanceof CredentialsError)) throw error;
       target.disconnect(badCredentials(name, error));
-      return;
+      return undefined;
     }
     target.connect(link, access);
+    return secret;
   }
 
   #target(key: string, link: Link): Target {
@@ -97,7 +111,7 @@ export class LinkReconciler {
   }
 
   async #cleanUp(key: string, link: Link, signal: AbortSignal): Promise<void> {
-    const { source, targets, onDeleting, isBusy } = this.#options;
+    const { source, targets, copies, onDeleting, isBusy } = this.#options;
     const target = targets.get(key);
     this.#drop(key);
     if (!finalizers(link).includes(LINK_FINALIZER)) return;
@@ -112,6 +126,7 @@ export class LinkReconciler {
       onDeleting(link, target);
     }
     if (left > 0 || isBusy(link)) return;
+    await copies?.remove(link, signal);
     const others = finalizers(link).filter((finalizer) => finalizer !== LINK_FINALIZER);
     await this.#setFinalizers(key, link, others, signal);
   }
@@ -127,15 +142,6 @@ export class LinkReconciler {
       { signal },
     );
   }
-}
-
-/** How to reach a target, from its credentials Secret. Throws `CredentialsError`. */
-function readAccess(secret: Secret): Access {
-  const encoded = secret.data?.[CREDENTIALS_SECRET_KEY];
-  if (encoded === undefined) throw new CredentialsError(`it has no key ${CREDENTIALS_SECRET_KEY}`);
-  const text = Buffer.from(encoded, "base64").toString("utf8");
-  const fingerprint = createHash("sha256").update(text).digest("hex");
-  return { credentials: parseRemoteKubeconfig(text), fingerprint };
 }
 
 function finalizers(link: Link): string[] {

@@ -8,7 +8,7 @@ import { LINKS } from "../kube/resource.ts";
 import type { LinkEvents } from "./events.ts";
 import type { Gateways } from "./gateways/gateways.ts";
 import type { SourceCluster } from "./source.ts";
-import { isFailure, linkStatus, sameStatus } from "./status.ts";
+import { isFailure, type LinkReport, linkStatus, sameStatus } from "./status.ts";
 import { outcomeKey, type Target } from "./target/target.ts";
 import type { SourceWriter } from "./writer.ts";
 
@@ -23,6 +23,8 @@ export interface ReporterOptions {
   events: LinkEvents;
   clock: Clock;
   log: Log;
+  /** The conditions of a Link besides `Connected` and `Synced`. */
+  others: (link: Link) => LinkReport["others"];
   /** A Link's status is to be written, soon. */
   onNews: (link: string) => void;
 }
@@ -95,10 +97,9 @@ export class LinkReporter {
       return { againMs: 100 };
     const since = clock.monotonic() - (this.#writtenAt.get(key) ?? Number.NEGATIVE_INFINITY);
     if (since < EVERY_MS) return { againMs: EVERY_MS - since };
-    const gatewayAlive = gateways.conditionOf(link);
     const report = {
       connection: target.state,
-      others: gatewayAlive === undefined ? [] : [gatewayAlive],
+      others: this.#options.others(link),
       gateways: gateways.statusOf(link),
       listed: target.listed,
       pending: target.pending,

@@ -3,7 +3,6 @@ import {
   COMPONENT,
   COMPONENT_LABEL,
   CREATED_BY_LABEL,
-  CREDENTIALS_SECRET_TYPE,
   type LabelSelector,
   type Link,
   linkLabelValue,
@@ -18,20 +17,12 @@ import {
   keyOf,
   type Namespace,
   type Pod,
-  type Secret,
   type Service,
 } from "../kube/objects.ts";
 import { Reflector, type ReflectorState } from "../kube/reflector.ts";
-import {
-  ENDPOINT_SLICES,
-  LINKS,
-  NAMESPACES,
-  PODS,
-  type Resource,
-  SECRETS,
-  SERVICES,
-} from "../kube/resource.ts";
+import { ENDPOINT_SLICES, LINKS, NAMESPACES, PODS, type Resource, SERVICES } from "../kube/resource.ts";
 import { Store } from "../kube/store.ts";
+import { CredentialsSecrets } from "./credentials/secrets.ts";
 import { memberEntries } from "./federated.ts";
 import { linkLabelOf, mirrorsOfSlice, OURS_SELECTOR } from "./ownership.ts";
 import { isEmptySelector, selectorQuery } from "./selector.ts";
@@ -66,7 +57,8 @@ export class SourceCluster {
   readonly links = new Store<Link>()
     .index(BY_TARGET, (link) => [link.spec.targetClusterName])
     .index(BY_LINK, (link) => [linkLabelValue(link.metadata)]);
-  readonly secrets = new Store<Secret>();
+  /** Of those, one may be forbidden or missing: each says so itself, and nothing else waits for it. */
+  readonly credentials: CredentialsSecrets;
   /** Mirrors; by member, federated ones: under the names of their members' clusters. */
   readonly services = new Store<Service>()
     .index(BY_LINK, byLink)
@@ -106,7 +98,7 @@ export class SourceCluster {
       this.#reflectors.push(reflector);
     };
     watch(LINKS, this.links, { namespace });
-    watch(SECRETS, this.secrets, { namespace, fieldSelector: `type=${CREDENTIALS_SECRET_TYPE}` });
+    this.credentials = new CredentialsSecrets({ ...options, links: this.links });
     watch(SERVICES, this.services, { labelSelector: OURS_SELECTOR });
     watch(ENDPOINT_SLICES, this.slices, { labelSelector: OURS_SELECTOR });
     if (!isEmptySelector(federatedSelector)) {
@@ -125,10 +117,13 @@ export class SourceCluster {
 
   /** Watch until `signal` is aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all(this.#reflectors.map((reflector) => reflector.run(signal)));
+    await Promise.all([
+      ...this.#reflectors.map((reflector) => reflector.run(signal)),
+      this.credentials.run(signal),
+    ]);
   }
 
-  /** Resolves when all of it was listed completely. */
+  /** Resolves when all of it was listed completely, but for the credentials. */
   async synced(): Promise<void> {
     await Promise.all(this.#reflectors.map((reflector) => reflector.synced));
   }
@@ -143,7 +138,7 @@ export class SourceCluster {
 
   /** For `/state`. */
   state(): ReflectorState[] {
-    return this.#reflectors.map((reflector) => reflector.state());
+    return [...this.#reflectors.map((reflector) => reflector.state()), ...this.credentials.state()];
   }
 
   /** Whether objects can be made in a namespace: one that is being deleted takes none. */

@@ -50,7 +50,7 @@ export class Triggers {
     const { source } = this.#options;
     const ends = [
       source.links.onChange((_, current, previous) => this.#linkChanged(current, previous)),
-      source.secrets.onChange((key) => this.#secretChanged(key)),
+      source.credentials.onChange((key) => this.#secretChanged(key)),
       source.services.onChange((key, current, previous) => {
         this.#options.mirrors.add(key);
         for (const service of [current, previous]) this.#mirrorChanged(service);
@@ -190,11 +190,7 @@ export class Triggers {
   }
 
   #secretChanged(key: string): void {
-    const { namespace, name } = refOf(key);
-    for (const link of this.#options.source.links.list()) {
-      const named = link.spec.clusterCredentialsSecret === name && link.metadata.namespace === namespace;
-      if (named) this.#options.links.add(keyOf(link));
-    }
+    for (const link of this.#options.source.credentials.linksOf(key)) this.#options.links.add(keyOf(link));
   }
 
   #podsChanged(): void {

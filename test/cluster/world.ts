@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { jest } from "@jest/globals";
 import { parse } from "yaml";
-import type { Condition, Link, LinkServiceStatus, LinkSpec } from "../../contract/index.ts";
+import type { Condition, LINK_CONDITION, Link, LinkServiceStatus, LinkSpec } from "../../contract/index.ts";
 import { KubeClient, type RequestOptions } from "../../controller/kube/client.ts";
 import type { Credentials } from "../../controller/kube/credentials.ts";
 import { isNotFound } from "../../controller/kube/errors.ts";
@@ -53,6 +53,11 @@ jest.setTimeout(120_000);
 const root = join(import.meta.dirname, "../..");
 const MANAGER = "isthmus-test";
 
+type ConditionType = (typeof LINK_CONDITION)[keyof typeof LINK_CONDITION];
+
+/** @param credentials by which the controller reaches the source. @default those of an administrator */
+export type WorldMirrorOptions = Partial<MirrorOptions> & { credentials?: Credentials };
+
 /** A controller of a test, running in this process. */
 export interface RunningController {
   /** Calls so far that write, but for those on the Lease: `PUT /api/v1/…`. */
@@ -91,6 +96,11 @@ export class World {
     this.source = new KubeClient({ cluster: "source", credentials: source });
     this.target = new KubeClient({ cluster: "target", credentials: target });
     this.wire = new Wire(target.server);
+  }
+
+  /** The labels by which this world's exported services are told from others'. */
+  get mark(): Record<string, string> {
+    return this.#mark;
   }
 
   static async create(): Promise<World> {
@@ -170,6 +180,13 @@ export class World {
       ca: this.#targetCredentials.tls.ca ?? "",
       ...changes,
     });
+  }
+
+  /** How an administrator reaches a cluster, but with another token. */
+  credentialsOf(cluster: "source" | "target", token: string): Credentials {
+    const { server, tls } = cluster === "source" ? this.#sourceCredentials : this.#targetCredentials;
+    const { cert: _, key: __, ...rest } = tls;
+    return { server, tls: rest, headers: async () => ({ authorization: `Bearer ${token}` }) };
   }
 
   /** A kubeconfig for the source itself: for a Link that could go round in circles. */
@@ -387,12 +404,12 @@ export class World {
     return await this.source.get(LINKS, { namespace: this.isthmus, name });
   }
 
-  async condition(type: string, name = "remote"): Promise<Condition | undefined> {
+  async condition(type: ConditionType, name = "remote"): Promise<Condition | undefined> {
     return (await this.getLink(name)).status?.conditions?.find((condition) => condition.type === type);
   }
 
   /** Wait until a condition has this reason. */
-  async reason(type: string, reason: string, name = "remote"): Promise<Condition> {
+  async reason(type: ConditionType, reason: string, name = "remote"): Promise<Condition> {
     return await until(async () => {
       const condition = await this.condition(type, name);
       if (condition?.reason !== reason) throw new Error(`${type} is ${JSON.stringify(condition)}`);
@@ -416,10 +433,13 @@ export class World {
   }
 
   /** Run a controller for this world. */
-  async start(options: Partial<MirrorOptions> = {}): Promise<RunningController> {
+  async start({
+    credentials = this.#sourceCredentials,
+    ...options
+  }: WorldMirrorOptions = {}): Promise<RunningController> {
     const writes: string[] = [];
     const logs: string[] = [];
-    const client = new RecordingClient(this.#sourceCredentials, writes);
+    const client = new RecordingClient(credentials, writes);
     const stop = new AbortController();
     const port = await freePort();
     const running = runMirror(

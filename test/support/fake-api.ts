@@ -52,6 +52,10 @@ export class FakeApi {
   readonly tokens = new Map<string, number>([["fake-token", Number.POSITIVE_INFINITY]]);
   /** A request for which this is true gets 403. */
   forbids: (request: FakeRequest) => boolean = () => false;
+  /** What time it is here: when tokens begin and end. */
+  now: () => number = Date.now;
+  /** Longest life of a token, in seconds, as an admission policy would cap it. */
+  maxTokenSeconds = Number.POSITIVE_INFINITY;
   /** TLS connections accepted so far. */
   connections = 0;
 
@@ -99,6 +103,16 @@ export class FakeApi {
       tls: { ca: this.#ca, servername: SERVER_NAME },
       headers: () => Promise.resolve({ authorization: `Bearer ${token}` }),
     };
+  }
+
+  /** A token of a ServiceAccount that is good for so many seconds, with the claims of a real one. */
+  makeToken(namespace: string, name: string, seconds: number): string {
+    const iat = Math.floor(this.now() / 1000);
+    const claims = { sub: `system:serviceaccount:${namespace}:${name}`, iat, exp: iat + seconds };
+    const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const token = `${part({ alg: "none" })}.${part(claims)}.${part(++this.#tokenNumber)}`;
+    this.tokens.set(token, claims.exp * 1000);
+    return token;
   }
 
   /** As it stands in a credentials Secret, before base64. */
@@ -187,7 +201,7 @@ export class FakeApi {
 
   #authorize(request: FakeRequest): void {
     const until = this.tokens.get(request.token ?? "");
-    if (until === undefined || until <= Date.now()) throw new Refusal(401, "Unauthorized", "Unauthorized");
+    if (until === undefined || until <= this.now()) throw new Refusal(401, "Unauthorized", "Unauthorized");
     if (this.forbids(request)) {
       const { method, resource } = request;
       throw new Refusal(403, "Forbidden", `cannot ${method} ${resource?.plural}`);
@@ -197,9 +211,12 @@ export class FakeApi {
   #issueToken(request: FakeRequest): unknown {
     this.objects.get(SERVICE_ACCOUNTS, { namespace: request.namespace, name: request.name ?? "" });
     const { spec } = request.body as { spec?: { expirationSeconds?: number } };
-    const until = Date.now() + (spec?.expirationSeconds ?? 3600) * 1000;
-    const token = `token-${++this.#tokenNumber}`;
-    this.tokens.set(token, until);
+    const { expirationSeconds = 3600 } = spec ?? {};
+    if (expirationSeconds > this.maxTokenSeconds) {
+      throw new Refusal(422, "Invalid", `may live ${this.maxTokenSeconds} s at most`);
+    }
+    const until = this.now() + expirationSeconds * 1000;
+    const token = this.makeToken(request.namespace ?? "", request.name ?? "", expirationSeconds);
     return {
       apiVersion: "authentication.k8s.io/v1",
       kind: "TokenRequest",

@@ -161,7 +161,7 @@ describe("permissions", () => {
     });
   });
 
-  test("of the controller are to write services and slices anywhere, and the rest at home", () => {
+  test("of the controller are to write services and slices anywhere, and the rest at home; no Secret is among it", () => {
     expect(permissions(run, "isthmus-mirror")).toEqual({
       cluster: [
         "/services get,list,watch,create,update,patch,delete",
@@ -171,7 +171,6 @@ describe("permissions", () => {
       namespace: [
         "isthmus.dev/links get,list,watch,update,patch",
         "isthmus.dev/links/status,links/finalizers get,update,patch",
-        "/secrets get,list,watch",
         "/pods get,list,watch",
         "/pods/status patch",
         "/events create,patch",

@@ -88,7 +88,7 @@ describe("a mesh in one program", () => {
       gatewayIdentity: "gateway.west.demo.mesh",
     });
     expect(kubeconfigFor(run, "west")).toContain("token: token-for-east");
-    expect(api.bodies.map((body) => JSON.parse(body).spec.expirationSeconds)).toEqual([31_536_000]);
+    expect(api.bodies.map((body) => JSON.parse(body).spec.expirationSeconds)).toEqual([604_800]);
   });
 
   test("keeps the credentials that a source has: no second token is asked for", async () => {

@@ -20,6 +20,8 @@ const GATEWAY = {
 };
 const LINK = "kubernetes:isthmus.dev/v1alpha1:Link";
 const SECRET = "kubernetes:core/v1:Secret";
+const ROLE = "kubernetes:rbac.authorization.k8s.io/v1:Role";
+const ROLE_BINDING = "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding";
 
 function messageOf(make: () => unknown): string {
   try {
@@ -71,7 +73,7 @@ describe("a remote access", () => {
     ]);
   });
 
-  test("caps the life of its tokens: a year for an operator, a day for itself", async () => {
+  test("caps the life of its tokens: a week, whoever asks", async () => {
     const run = await access();
     expect(policy(run)).toMatchObject({
       failurePolicy: "Fail",
@@ -88,7 +90,7 @@ describe("a remote access", () => {
       variables: [
         {
           expression:
-            'request.userInfo.username == "system:serviceaccount:isthmus:isthmus-remote-access-east" ? 86400 : 31536000',
+            'request.userInfo.username == "system:serviceaccount:isthmus:isthmus-remote-access-east" ? 604800 : 604800',
         },
       ],
       validations: [{ expression: "object.spec.expirationSeconds <= variables.most" }],
@@ -187,6 +189,44 @@ describe("a link", () => {
 
   test("leaves the credentials to the controller once they are there", async () => {
     expect((await link()).find(SECRET).ignoreChanges).toEqual(["data", "stringData"]);
+  });
+
+  test("lets the controller use its credentials and no other Secret", async () => {
+    const run = await link({ namespace: "mesh" });
+    const [role, ...more] = run.all(ROLE);
+    expect(more).toEqual([]);
+    expect(role!.inputs).toMatchObject({
+      metadata: { name: "isthmus-credentials-west", namespace: "mesh" },
+      rules: [
+        {
+          apiGroups: [""],
+          resources: ["secrets"],
+          resourceNames: ["cluster-credentials-west"],
+          verbs: ["get", "list", "watch", "update", "patch"],
+        },
+      ],
+    });
+    expect(run.find(ROLE_BINDING).inputs).toMatchObject({
+      metadata: { name: "isthmus-credentials-west", namespace: "mesh" },
+      roleRef: { kind: "Role", name: "isthmus-credentials-west" },
+      subjects: [{ kind: "ServiceAccount", name: "isthmus-mirror", namespace: "mesh" }],
+    });
+    expect(run.find(LINK).dependencies.join()).toContain("RoleBinding::demo-credentials");
+  });
+
+  test("lets the controller keep a copy for Linkerd where Linkerd carries the calls", async () => {
+    const run = await link({ dataPlane: "linkerd", linkerdNamespace: "control-plane" });
+    const copy = run.all(ROLE).find(({ inputs }) => inputs.metadata.namespace === "control-plane");
+    expect(copy?.inputs).toMatchObject({
+      metadata: { name: "isthmus-credentials-west" },
+      rules: [
+        { resources: ["secrets"], resourceNames: ["cluster-credentials-west"], verbs: ["get", "delete"] },
+        { resources: ["secrets"], verbs: ["create"] },
+      ],
+    });
+    const bindings = run.all(ROLE_BINDING).map(({ inputs }) => inputs);
+    expect(bindings.map(({ metadata }) => metadata.namespace).sort()).toEqual(["control-plane", "isthmus"]);
+    for (const { subjects } of bindings) expect(subjects).toMatchObject([{ namespace: "isthmus" }]);
   });
 
   test("goes before its credentials and before the controller that cleans up behind it", async () => {

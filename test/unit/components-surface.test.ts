@@ -51,9 +51,9 @@ describe("the schema for other languages", () => {
       "isthmus:index:Cluster: clusterName controller? gateway? images? issuer labels? namespace? trustBundle trustDomain -> clusterName gateway namespace",
       "isthmus:index:ExportedService: allowedClusters? gatewayName? gatewayNamespace? namespace service -> exported",
       "isthmus:index:Gateway: addresses? exposure? identity images? issuer labels? namespace? nodePort? port? probeNodePort? probePort? replicas? serviceAnnotations? trustBundle -> endpoint",
-      "isthmus:index:Link: excludedAnnotations? excludedLabels? gateway kubeconfig labels? namespace? selector? target targetClusterDomain? -> linkName namespace",
+      "isthmus:index:Link: dataPlane? excludedAnnotations? excludedLabels? gateway kubeconfig labels? linkerdNamespace? namespace? selector? target targetClusterDomain? -> linkName namespace",
       "isthmus:index:Mesh: clusters exports? images? namespace? topology? trustDomain -> gateways trustBundle",
-      "isthmus:index:MirrorController: createNamespaces? dataPlane? images? labels? logLevel? namespace? replicas? -> deployment",
+      "isthmus:index:MirrorController: createNamespaces? dataPlane? images? labels? linkerdNamespace? logLevel? namespace? replicas? -> deployment",
       "isthmus:index:RemoteAccess: labels? maxRenewedTokenLifetimeSeconds? maxTokenLifetimeSeconds? namespace? source -> namespace serviceAccount",
       "isthmus:index:TrustAnchor: anchors? clusters issuerRenewalHours? issuerValidityHours? signer? trustDomain validityHours? -> issuers trustBundle trustDomain",
     ]);

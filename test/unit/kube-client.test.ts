@@ -170,6 +170,28 @@ describe("a client of an API server", () => {
     await eventually(() => api.watches.size === 0);
   });
 
+  test("keeps far more watches than a connection has streams, and writes beside them", async () => {
+    const stop = new AbortController();
+    let open = 0;
+    const seen = new Set<number>();
+    const watch = async (number: number) => {
+      const query = { resourceVersion: "1", namespace: "default", onOpen: () => void open++ };
+      for await (const { type } of client.watch(SERVICES, query, stop.signal)) {
+        if (type === "ADDED") seen.add(number);
+      }
+    };
+    const watching = Promise.allSettled(Array.from({ length: 350 }, (_, number) => watch(number)));
+    await eventually(() => open === 350);
+    // Each hears of it: none is kept waiting for a stream, and neither is the write.
+    await client.create(SERVICES, service());
+    await eventually(() => seen.size === 350);
+    // Some of a hundred streams each.
+    expect(api.connections).toBeLessThanOrEqual(6);
+    stop.abort();
+    await watching;
+    await eventually(() => api.watches.size === 0);
+  });
+
   test("closes a watch that nobody reads any longer", async () => {
     api.objects.create(SERVICES, service());
     for await (const _ of client.watch(SERVICES, { resourceVersion: "1" }, new AbortController().signal))

@@ -68,7 +68,7 @@ function complaint(text: string): string {
 
 describe("the kubeconfig in a credentials Secret", () => {
   test("gives a server, the authority of its certificate, and a token", async () => {
-    const credentials = parseRemoteKubeconfig(stringify(kubeconfig()));
+    const { credentials } = parseRemoteKubeconfig(stringify(kubeconfig()));
     expect(credentials.server).toBe("https://203.0.113.5:6443");
     expect(credentials.tls).toEqual({ ca });
     expect(await credentials.headers()).toEqual({ authorization: `Bearer ${TOKEN}` });
@@ -79,14 +79,14 @@ describe("the kubeconfig in a credentials Secret", () => {
       server: "https://rancher.example/k8s/clusters/c-1/",
       "tls-server-name": "kubernetes.default",
     };
-    const credentials = parseRemoteKubeconfig(JSON.stringify(kubeconfig({ cluster })));
+    const { credentials } = parseRemoteKubeconfig(JSON.stringify(kubeconfig({ cluster })));
     expect(credentials.server).toBe("https://rancher.example/k8s/clusters/c-1");
     expect(credentials.tls.servername).toBe("kubernetes.default");
   });
 
   test("may have a client certificate instead of a token", async () => {
     const user = { token: "", "client-certificate-data": base64(cert), "client-key-data": base64(key) };
-    const credentials = parseRemoteKubeconfig(stringify(kubeconfig({ user })));
+    const { credentials } = parseRemoteKubeconfig(stringify(kubeconfig({ user })));
     expect(credentials.tls).toEqual({ ca, cert, key });
     expect(await credentials.headers()).toEqual({});
   });
@@ -94,7 +94,9 @@ describe("the kubeconfig in a credentials Secret", () => {
   test("may carry fields that mean nothing, and defaults written out", () => {
     const cluster = { "insecure-skip-tls-verify": false, extensions: [{ name: "x" }] };
     const more = { preferences: {}, extensions: [] };
-    expect(parseRemoteKubeconfig(stringify(kubeconfig({ cluster, more }))).server).toContain("203.0.113.5");
+    expect(parseRemoteKubeconfig(stringify(kubeconfig({ cluster, more }))).credentials.server).toContain(
+      "203.0.113.5",
+    );
   });
 
   test.each<[string, { cluster?: Part; user?: Part }, string]>([
