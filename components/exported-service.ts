@@ -6,7 +6,6 @@ import {
   EXPORTED_LABEL,
   GATEWAY_NAME_ANNOTATION,
   GATEWAY_NAMESPACE_ANNOTATION,
-  GATEWAY_SERVICE,
 } from "../contract/index.ts";
 import { checked, dnsLabel, dnsLabels, required } from "./validation.ts";
 
@@ -23,13 +22,13 @@ export interface ExportedServiceArgs {
    */
   allowedClusters?: pulumi.Input<pulumi.Input<string>[]>;
   /**
-   * The Service of the gateway that carries it.
+   * The Service of the gateway that carries it, where that is not the one that the callers' links lead to.
    *
-   * @default "isthmus-gateway"
+   * @default the gateway of each link
    */
   gatewayName?: pulumi.Input<string>;
   /**
-   * The namespace of that gateway.
+   * The namespace of that gateway. Only with `gatewayName`.
    *
    * @default "isthmus"
    */
@@ -56,18 +55,18 @@ export class ExportedService extends pulumi.ComponentResource {
         test: (value) => dnsLabels.test(value) && (value as string[]).length > 0,
       },
       gatewayName: dnsLabel,
-      gatewayNamespace: dnsLabel,
+      gatewayNamespace: {
+        allowed: `${dnsLabel.allowed}, beside a gatewayName`,
+        test: (value) => dnsLabel.test(value) && args.gatewayName !== undefined,
+      },
     });
     super("isthmus:index:ExportedService", name, valid, opts);
     const annotations = pulumi
-      .all([
-        valid.gatewayName ?? GATEWAY_SERVICE,
-        valid.gatewayNamespace ?? DEFAULT_NAMESPACE,
-        valid.allowedClusters,
-      ])
+      .all([valid.gatewayName, valid.gatewayNamespace ?? DEFAULT_NAMESPACE, valid.allowedClusters])
       .apply(([gateway, gatewayNamespace, clusters]) => ({
-        [GATEWAY_NAME_ANNOTATION]: gateway,
-        [GATEWAY_NAMESPACE_ANNOTATION]: gatewayNamespace,
+        ...(gateway
+          ? { [GATEWAY_NAME_ANNOTATION]: gateway, [GATEWAY_NAMESPACE_ANNOTATION]: gatewayNamespace }
+          : {}),
         ...(clusters ? { [ALLOWED_CLUSTERS_ANNOTATION]: [...clusters].sort().join(",") } : {}),
         "pulumi.com/patchFieldManager": EXPORT_FIELD_MANAGER,
         // A Service may be exported before anything stands behind it.

@@ -160,13 +160,12 @@ export class Mesh extends pulumi.ComponentResource {
       );
     }
     for (const entry of valid.exports ?? []) {
-      const { cluster, provider } = members.get(entry.cluster)!;
+      const { provider } = members.get(entry.cluster)!;
       new ExportedService(
         `${name}-${entry.cluster}-export-${entry.namespace}-${entry.service}`,
         {
           service: entry.service,
           namespace: entry.namespace,
-          gatewayNamespace: cluster.namespace,
           ...(entry.allowedClusters ? { allowedClusters: entry.allowedClusters } : {}),
         },
         { parent: this, providers: [provider] },

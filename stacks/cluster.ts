@@ -60,7 +60,6 @@ export async function cluster(mesh: Mesh, member: MeshCluster): Promise<Outputs<
       {
         service,
         namespace,
-        gatewayNamespace: made.namespace,
         ...(allowedClusters ? { allowedClusters } : {}),
       },
       { providers },

@@ -291,14 +291,28 @@ describe("an exported service", () => {
         namespace: "shop",
         labels: { "mirror.linkerd.io/exported": "true" },
         annotations: {
-          "mirror.linkerd.io/gateway-name": "isthmus-gateway",
-          "mirror.linkerd.io/gateway-ns": "isthmus",
           "pulumi.com/patchFieldManager": "isthmus-export",
           "pulumi.com/skipAwait": "true",
         },
       },
     });
     expect(run.outputs.exported?.value).toBe("shop/web");
+  });
+
+  test("chooses a gateway when it is given one, by the two annotations that other tools know", async () => {
+    const run = await exported({ gatewayName: "edge", gatewayNamespace: "mc" });
+    expect(run.find(PATCH).inputs.metadata.annotations).toMatchObject({
+      "mirror.linkerd.io/gateway-name": "edge",
+      "mirror.linkerd.io/gateway-ns": "mc",
+    });
+    expect((await exported({ gatewayName: "edge" })).find(PATCH).inputs.metadata.annotations).toMatchObject({
+      "mirror.linkerd.io/gateway-ns": "isthmus",
+    });
+    expect(
+      messageOf(
+        () => new ExportedService("demo", { service: "web", namespace: "shop", gatewayNamespace: "mc" }),
+      ),
+    ).toContain("beside a gatewayName");
   });
 
   test("says which clusters may call it, in an order that does not depend on how they were listed", async () => {
