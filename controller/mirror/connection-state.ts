@@ -1,11 +1,15 @@
 import { LINK_REASON } from "../../contract/index.ts";
 import { CredentialsError } from "../kube/credentials.ts";
 import {
+  HistoryError,
   isForbidden,
   isInvalid,
+  isNotFound,
+  isTooManyRequests,
   isUnauthorized,
   isUnreachable,
   KubeError,
+  LimitError,
   UNREACHABLE_REASON,
 } from "../kube/errors.ts";
 import type { ConnectionState } from "./status.ts";
@@ -82,9 +86,33 @@ function explain(error: unknown): [ConnectionState["reason"], string] {
     }
     if (error.reason === UNREACHABLE_REASON.credentials)
       return [LINK_REASON.credentialsInvalid, error.detail];
+    if (error.reason === UNREACHABLE_REASON.answer) return badAnswer(error.detail);
+    if (error.reason === UNREACHABLE_REASON.tooLong) return limitExceeded(error.detail);
     return [LINK_REASON.unreachable, `${error.detail}; mirrors stay as they are until it answers`];
+  }
+  if (isNotFound(error)) return badAnswer(`what is asked for Services answers 404: ${error.detail}`);
+  if (isTooManyRequests(error)) {
+    return [LINK_REASON.unreachable, `the target asks for fewer calls (429): ${error.detail}`];
   }
   if (error instanceof KubeError)
     return [LINK_REASON.unreachable, `the target answers ${error.status}: ${error.detail}`];
+  if (error instanceof HistoryError) return badAnswer(error.message);
+  // What could not be taken in says so by what it was caused by.
+  const limit = [error, (error as { cause?: unknown }).cause].find((each) => each instanceof LimitError);
+  if (limit !== undefined) return limitExceeded((limit as LimitError).message);
   return [LINK_REASON.unreachable, error instanceof Error ? error.message : String(error)];
+}
+
+function badAnswer(detail: string): [ConnectionState["reason"], string] {
+  return [
+    LINK_REASON.badAnswer,
+    `${detail}; check that server in the Secret's kubeconfig is the target's API server; mirrors stay as they are`,
+  ];
+}
+
+function limitExceeded(detail: string): [ConnectionState["reason"], string] {
+  return [
+    LINK_REASON.limitExceeded,
+    `${detail}; export fewer or smaller Services, or select fewer; mirrors stay as they are`,
+  ];
 }

@@ -5,7 +5,7 @@ import {
   linkLabelValue,
   parseEgressPorts,
 } from "../../contract/index.ts";
-import type { KubeClient } from "../kube/client.ts";
+import type { Fence, KubeClient } from "../kube/client.ts";
 import type { Clock } from "../kube/clock.ts";
 import type { Log } from "../kube/log.ts";
 import { keyOf } from "../kube/objects.ts";
@@ -28,6 +28,8 @@ import { SourceWriter } from "./writer.ts";
 
 export interface MirrorControllerOptions {
   client: KubeClient;
+  /** Of this term: nothing is written once it is over. */
+  fence: Fence;
   connect: Connect;
   /** Completely listed. */
   source: SourceCluster;
@@ -71,13 +73,13 @@ export class MirrorController {
   readonly #listed = new WeakSet<Target>();
 
   constructor(options: MirrorControllerOptions) {
-    const { client, source, policy, clock, random, metrics, log } = options;
+    const { client, fence, source, policy, clock, random, metrics, log } = options;
     this.#options = options;
     this.#ports = new EgressPorts(options.egressPorts);
     const targets = this.#targets;
     const ports = this.#ports;
     const claims = new Claims(source, targets);
-    const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural));
+    const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural), fence);
     const backends = new Backends({
       source,
       dataPlane: policy.dataPlane,
@@ -88,7 +90,7 @@ export class MirrorController {
     this.#backends = backends;
     this.#gates = new ReadinessGates(source, backends, writer);
     const onNews = (link: string) => this.#statuses.add(link);
-    this.#events = new LinkEvents(client, clock, log);
+    this.#events = new LinkEvents(client, clock, log, fence);
     this.#reporter = new LinkReporter({ source, targets, writer, events: this.#events, clock, log, onNews });
 
     const objects = new MirrorObjects(source, claims, writer);

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { LINK_GROUP, LINK_KIND, LINK_VERSION, type Link } from "../../contract/index.ts";
-import type { KubeClient } from "../kube/client.ts";
+import type { Fence, KubeClient } from "../kube/client.ts";
 import type { Clock } from "../kube/clock.ts";
 import { isNotFound } from "../kube/errors.ts";
 import type { Log } from "../kube/log.ts";
@@ -28,6 +28,7 @@ export class LinkEvents {
   readonly #client: KubeClient;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #fence: Fence;
   readonly #budgets = new Map<string, { left: number; at: number }>();
   /** How often each Event was written, by its name; the oldest is forgotten first. */
   readonly #counts = new Map<string, { count: number; first: string }>();
@@ -35,10 +36,12 @@ export class LinkEvents {
   readonly #stopped = new AbortController();
   #sending: Promise<void> | undefined;
 
-  constructor(client: KubeClient, clock: Clock, log: Log) {
+  /** @param fence of the term in which this writes */
+  constructor(client: KubeClient, clock: Clock, log: Log, fence: Fence) {
     this.#client = client;
     this.#clock = clock;
     this.#log = log;
+    this.#fence = fence;
   }
 
   record(link: Link, event: LinkEvent): void {
@@ -83,7 +86,7 @@ export class LinkEvents {
     const before = this.#counts.get(eventName);
     const count = (before?.count ?? 0) + 1;
     const first = before?.first ?? now;
-    const options = { fieldManager: FIELD_MANAGER, signal: this.#stopped.signal };
+    const options = { fieldManager: FIELD_MANAGER, signal: this.#stopped.signal, fence: this.#fence };
     this.#remember(eventName, { count, first });
     if (before !== undefined) {
       try {

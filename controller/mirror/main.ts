@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { DEFAULT_NAMESPACE, EGRESS_PORTS, MIRROR } from "../../contract/index.ts";
 import { AdminServer } from "../kube/admin.ts";
-import type { KubeClient } from "../kube/client.ts";
+import type { Fence, KubeClient } from "../kube/client.ts";
 import { type Clock, systemClock } from "../kube/clock.ts";
 import { Initialized } from "../kube/initialized.ts";
 import { LeaderElection } from "../kube/lease.ts";
@@ -74,9 +74,10 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
   admin.state("mirror", () => controller?.state() ?? null);
   await admin.listen();
 
-  const lead = async (term: AbortSignal) => {
+  const lead = async (term: AbortSignal, fence: Fence) => {
     controller = new MirrorController({
       client,
+      fence,
       connect: options.connect ?? connectToTarget,
       source,
       policy: {

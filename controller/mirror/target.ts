@@ -18,13 +18,17 @@ export const BY_NAMESPACE = "namespace";
 
 /** Most exported services of one target: a longer list is refused as a whole, and the mirrors that are there stay. */
 const MAX_SERVICES = 20_000;
+/** Most bytes of them, a few kilobytes for each of so many. */
+const MAX_SERVICES_BYTES = 64 * 1024 * 1024;
+/** Most bytes of one answer of a target: more than any object that an API server stores. Longer pages are made smaller. */
+const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 
 /** Makes the client by which a target is asked. */
 export type Connect = (cluster: string, credentials: Credentials) => KubeClient;
 
 /** Few connections a target: over HTTP/2 one carries everything. */
 export const connectToTarget: Connect = (cluster, credentials) =>
-  new KubeClient({ cluster, credentials, connections: 2 });
+  new KubeClient({ cluster, credentials, connections: 2, maxResponseBytes: MAX_RESPONSE_BYTES });
 
 export interface TargetOptions {
   connect: Connect;
@@ -63,7 +67,7 @@ export class Target {
     this.link = { namespace: link.metadata.namespace, name: link.metadata.name };
     this.cluster = link.spec.targetClusterName;
     this.#options = options;
-    this.services = new Store<Service>({ capacity: MAX_SERVICES })
+    this.services = new Store<Service>({ capacity: MAX_SERVICES, maxBytes: MAX_SERVICES_BYTES })
       .index(BY_MIRROR, (service) => [mirrorKey(service, this.cluster)])
       .index(BY_NAMESPACE, (service) => [service.metadata.namespace ?? ""]);
   }
