@@ -90,6 +90,11 @@ export class World {
     this.wire = new Wire(target.server);
   }
 
+  /** The administrator's. */
+  get sourceCredentials(): Credentials {
+    return this.#sourceCredentials;
+  }
+
   static async create(): Promise<World> {
     const kubeconfig = process.env.ISTHMUS_TEST_KUBECONFIG ?? (await kubeconfigPath());
     const load = (context: string) =>
