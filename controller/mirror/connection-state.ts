@@ -97,9 +97,10 @@ function explain(error: unknown): [ConnectionState["reason"], string] {
   if (error instanceof KubeError)
     return [LINK_REASON.unreachable, `the target answers ${error.status}: ${error.detail}`];
   if (error instanceof HistoryError) return badAnswer(error.message);
-  // What could not be taken in says so by what it was caused by.
-  const limit = [error, (error as { cause?: unknown }).cause].find((each) => each instanceof LimitError);
-  if (limit !== undefined) return limitExceeded((limit as LimitError).message);
+  if (error instanceof LimitError) return limitExceeded(error.message);
+  // What a watch brought and could not be taken in says so by what it was caused by.
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof LimitError || isUnreachable(cause)) return explain(cause);
   return [LINK_REASON.unreachable, error instanceof Error ? error.message : String(error)];
 }
 

@@ -3,11 +3,12 @@ import { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../kube/clock.ts";
 import type { Credentials } from "../kube/credentials.ts";
 import type { Log } from "../kube/log.ts";
-import type { Service, ServiceSpec } from "../kube/objects.ts";
+import type { Service } from "../kube/objects.ts";
 import { Reflector, type ReflectorState } from "../kube/reflector.ts";
 import { SERVICES } from "../kube/resource.ts";
 import { Store } from "../kube/store.ts";
 import { CONNECTED, CONNECTING, failedState } from "./connection-state.ts";
+import { readRemoteService } from "./remote-service.ts";
 import { gatewaySelector, matchesSelector, selectorQuery } from "./selector.ts";
 import type { ConnectionState } from "./status.ts";
 
@@ -112,10 +113,11 @@ export class Target {
       labelSelector: query,
       sink: this.services,
       // A target is not trusted: what it was not asked for, or cannot be an API server's word, goes no further.
-      transform: (service) =>
-        hasValidName(service) && matchesSelector(selector, service.metadata.labels)
-          ? trimmed(service)
-          : undefined,
+      transform: (sent) => {
+        const service = readRemoteService(sent, this.cluster);
+        const wanted = hasValidName(service) && matchesSelector(selector, service.metadata.labels);
+        return wanted ? service : undefined;
+      },
       clock,
       random,
       log,
@@ -175,28 +177,4 @@ export function mirrorKey(service: Service, cluster: string): string {
 
 function hasValidName(service: Service): boolean {
   return isDnsLabel(service.metadata.name) && isDnsLabel(service.metadata.namespace ?? "");
-}
-
-/** Only what a mirror is made from: with many services the rest is most of the memory. */
-function trimmed(service: Service): Service {
-  const { namespace, name, uid, resourceVersion, labels, annotations } = service.metadata;
-  const { type, clusterIP, ports } = service.spec ?? {};
-  const spec: ServiceSpec = {
-    ...(type && { type }),
-    ...(clusterIP && { clusterIP }),
-    ...(ports && { ports }),
-  };
-  return {
-    apiVersion: service.apiVersion,
-    kind: service.kind,
-    metadata: {
-      name,
-      ...(namespace && { namespace }),
-      ...(uid && { uid }),
-      ...(resourceVersion && { resourceVersion }),
-      ...(labels && { labels }),
-      ...(annotations && { annotations }),
-    },
-    spec,
-  };
 }

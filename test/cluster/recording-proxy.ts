@@ -2,6 +2,7 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Agent, createServer, request, type Server } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Credentials } from "../../controller/kube/credentials.ts";
 import { makeAnchor, makeLeaf } from "../support/certificates.ts";
 
@@ -43,6 +44,8 @@ export class RecordingProxy {
   readonly #server: Server;
   #port = 0;
   #cut = false;
+  /** How long each answer is kept back: there is always something under way then. */
+  delayMs = 0;
   /** Connections tried, also while it was cut. */
   connections = 0;
 
@@ -154,7 +157,8 @@ export class RecordingProxy {
           ...(await this.#credentials.headers()),
         },
       },
-      (answer) => {
+      async (answer) => {
+        await delay(this.delayMs);
         call.answered = { after: this.#record.length, status: answer.statusCode ?? 0 };
         outgoing.writeHead(answer.statusCode ?? 502, { "content-type": "application/json" });
         outgoing.flushHeaders();
