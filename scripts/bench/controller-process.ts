@@ -35,9 +35,13 @@ export class ControllerProcess {
   }
 
   /** Start a controller for the cluster of a kubeconfig's context, and wait until it leads. */
-  static async start(kubeconfig: string, context: string): Promise<ControllerProcess> {
+  static async start(
+    kubeconfig: string,
+    context: string,
+    more: readonly string[] = [],
+  ): Promise<ControllerProcess> {
     const admin = `127.0.0.1:${await freePort()}`;
-    const flags = ["--kubeconfig", kubeconfig, "--context", context, "--admin-address", admin];
+    const flags = ["--kubeconfig", kubeconfig, "--context", context, "--admin-address", admin, ...more];
     const child = spawn(process.execPath, [await bundle(), "mirror", ...flags], {
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -49,6 +53,14 @@ export class ControllerProcess {
       throw error;
     }
     return controller;
+  }
+
+  /** Whether it has an open watch on the targets of so many Links. */
+  async watches(links: number): Promise<boolean> {
+    void this.#pid;
+    const answer = await fetch(`${this.#adminUrl}/state`);
+    const state = (await answer.json()) as { mirror?: { links: { watch?: { connected?: boolean } }[] } };
+    return state.mirror?.links.filter(({ watch }) => watch?.connected).length === links;
   }
 
   async memory(): Promise<Memory> {

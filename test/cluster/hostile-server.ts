@@ -87,6 +87,13 @@ export class HostileServer {
 export async function pour(response: ServerResponse, chunk: string, bytes: number): Promise<void> {
   for (let sent = 0; sent < bytes && !response.destroyed; sent += chunk.length) {
     if (response.write(chunk)) continue;
-    await Promise.race([once(response, "drain"), once(response, "close")]);
+    const over = new AbortController();
+    const { signal } = over;
+    // Aborted below: then nobody waits for it any more.
+    const either = ["drain", "close"].map((event) =>
+      once(response, event, { signal }).catch(() => undefined),
+    );
+    await Promise.race(either);
+    over.abort();
   }
 }

@@ -259,10 +259,10 @@ afterAll(async () => {
 describe("beside targets that do their worst, all at the same time", () => {
   test("a good one is mirrored promptly", async () => {
     const times: number[] = [];
-    for (let n = 0; n < 20; n++) {
+    for (let n = 0; n < 10; n++) {
       const since = performance.now();
       await world.export(`good-${n}`);
-      await until(() => world.mirror(`good-${n}-remote`));
+      await until(() => world.mirror(`good-${n}-remote`), 60_000);
       times.push(performance.now() - since);
     }
     const { resident, peak } = await program.memory();
@@ -270,7 +270,7 @@ describe("beside targets that do their worst, all at the same time", () => {
       `export to mirror beside hostile targets: ${times.map((ms) => ms.toFixed(0)).join(" ")} ms; memory ${resident} MiB, ${peak} at the most; ${await program.cpuSeconds()} s of processor time`,
     );
     expect(await world.condition("Connected")).toMatchObject({ status: "True" });
-  });
+  }, 300_000);
 });
 
 describe("a target that", () => {
@@ -282,6 +282,7 @@ describe("a target that", () => {
         if (found?.reason !== reason) throw new Error(JSON.stringify(found));
         return found;
       }, 90_000);
+      console.log(`${name}: ${condition.reason}: ${condition.message}`);
       expect(condition.message.length).toBeLessThanOrEqual(512);
       await until(async () => {
         const events = (await world.events()).filter(({ involvedObject, ...rest }) => {

@@ -377,21 +377,29 @@ describe("a reflector", () => {
     await eventually(() => store.size === 2 && reflector.connected);
   });
 
-  test("asks for fewer objects a page where a page is longer than the client takes", async () => {
-    for (let n = 0; n < 20; n++) api.objects.create(SERVICES, service(`s${n}`, { x: "y".repeat(1_000) }));
-    const narrow = new KubeClient({
-      cluster: "east",
-      credentials: api.credentials(),
-      maxResponseBytes: 5_000,
-    });
-    const { store, reflector } = reflect({ client: narrow });
-    await reflector.synced;
-    expect(store.size).toBe(20);
-    expect(reflector.state()).toMatchObject({ lists: 1, lastError: undefined });
-    stop.abort();
-    await Promise.all(running);
-    await narrow.close();
-  });
+  test.each([false, true])(
+    "asks for fewer objects a page where a page is longer than the client takes (HTTP/1.1: %s)",
+    async (http1) => {
+      const server = await FakeApi.start({ http1 });
+      for (let n = 0; n < 20; n++) {
+        server.objects.create(SERVICES, service(`s${n}`, { x: "y".repeat(100_000) }));
+      }
+      const narrow = new KubeClient({
+        cluster: "east",
+        credentials: server.credentials(),
+        maxResponseBytes: 500_000,
+        connections: 2,
+      });
+      const { store, reflector } = reflect({ client: narrow });
+      await reflector.synced;
+      expect(store.size).toBe(20);
+      expect(reflector.state()).toMatchObject({ lists: 1, lastError: undefined });
+      stop.abort();
+      await Promise.all(running);
+      await narrow.close();
+      await server.close();
+    },
+  );
 
   test("gives up a list whose single object is longer than the client takes", async () => {
     api.objects.create(SERVICES, service("a", { x: "y".repeat(10_000) }));
