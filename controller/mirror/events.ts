@@ -13,6 +13,8 @@ export interface LinkEvent {
   type: "Normal" | "Warning";
   reason: string;
   message: string;
+  /** It is about one of the Link's services, of which there may be thousands. @default false: about the Link itself */
+  aboutService?: boolean;
 }
 
 /** A Link may have so many Events at once… */
@@ -46,7 +48,9 @@ export class LinkEvents {
 
   record(link: Link, event: LinkEvent): void {
     if (this.#stopped.signal.aborted) return;
-    if (!this.#afford(link.metadata.uid ?? link.metadata.name) || this.#waiting.length >= MAX_WAITING) {
+    // What is wrong with many services must not leave unsaid what is wrong with their Link.
+    const purse = `${link.metadata.uid ?? link.metadata.name}${event.aboutService ? " services" : ""}`;
+    if (!this.#afford(purse) || this.#waiting.length >= MAX_WAITING) {
       this.#log.debug("event left out", { link: link.metadata.name, ...event });
       return;
     }
@@ -128,13 +132,13 @@ export class LinkEvents {
     if (this.#counts.size > 1_000 && oldest !== undefined) this.#counts.delete(oldest);
   }
 
-  #afford(link: string): boolean {
+  #afford(purse: string): boolean {
     const now = this.#clock.monotonic();
-    const budget = this.#budgets.get(link) ?? { left: BURST, at: now };
+    const budget = this.#budgets.get(purse) ?? { left: BURST, at: now };
     const refilled = Math.floor((now - budget.at) / REFILL_MS);
     budget.left = Math.min(BURST, budget.left + refilled);
     budget.at += refilled * REFILL_MS;
-    this.#budgets.set(link, budget);
+    this.#budgets.set(purse, budget);
     if (budget.left === 0) return false;
     budget.left--;
     return true;

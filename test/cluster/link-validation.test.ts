@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { LinkSpec } from "../../contract/index.ts";
+import { LINKS } from "../../controller/kube/resource.ts";
 import { World } from "./world.ts";
 
 let world: World;
@@ -39,7 +40,7 @@ describe("the API server refuses a Link", () => {
     ],
     [
       "that follows a gateway but has no identity to expect of it",
-      { gatewayAddresses: [], gatewayIdentity: null, gateway: { namespace: "a", name: "b" } },
+      { gatewayAddresses: [], gatewayIdentity: undefined, gateway: { namespace: "a", name: "b" } },
       "gatewayIdentity is required where a gateway is given",
     ],
     ["with a gateway's port 0", { gatewayPort: 0 }, "spec.gatewayPort"],
@@ -197,7 +198,8 @@ describe("the API server refuses a Link", () => {
     ],
   ])("%s, and says which field", async (_, spec, words) => {
     const name = `bad-${Math.random().toString(36).slice(2)}`;
-    await expect(world.putLink(spec as Partial<LinkSpec>, name)).rejects.toMatchObject({
+    const link = world.makeLink(spec as Partial<LinkSpec>, name);
+    await expect(world.source.create(LINKS, link)).rejects.toMatchObject({
       status: 422,
       detail: expect.stringContaining(words),
     });

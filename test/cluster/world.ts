@@ -3,7 +3,13 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { jest } from "@jest/globals";
 import { parse } from "yaml";
-import type { Condition, Link, LinkServiceStatus, LinkSpec } from "../../contract/index.ts";
+import {
+  type Condition,
+  type Link,
+  type LinkServiceStatus,
+  type LinkSpec,
+  sliceName,
+} from "../../contract/index.ts";
 import { KubeClient, type RequestOptions } from "../../controller/kube/client.ts";
 import type { Credentials } from "../../controller/kube/credentials.ts";
 import { isNotFound } from "../../controller/kube/errors.ts";
@@ -197,7 +203,12 @@ export class World {
 
   /** Make a Link to the target, which is called `remote` unless told otherwise. */
   async putLink(spec: Partial<LinkSpec> = {}, name = "remote"): Promise<Link> {
-    const link: Link = {
+    return await this.source.apply(LINKS, this.makeLink(spec, name), { fieldManager: MANAGER, force: true });
+  }
+
+  /** The Link that `putLink` makes. */
+  makeLink(spec: Partial<LinkSpec> = {}, name = "remote"): Link {
+    return {
       apiVersion: "isthmus.dev/v1alpha1",
       kind: "Link",
       metadata: { namespace: this.isthmus, name },
@@ -212,7 +223,6 @@ export class World {
         excludedLabels: [...Object.keys(this.#mark), ...(spec.excludedLabels ?? [])],
       },
     };
-    return await this.source.apply(LINKS, link, { fieldManager: MANAGER, force: true });
   }
 
   /** A Link with credentials that work. */
@@ -248,7 +258,7 @@ export class World {
   }
 
   slice(name: string, namespace = this.namespace): Promise<EndpointSlice> {
-    return this.source.get(ENDPOINT_SLICES, { namespace, name: `${name}-isthmus` });
+    return this.source.get(ENDPOINT_SLICES, { namespace, name: sliceName(name) });
   }
 
   /** Names of all Services and slices of a namespace of the source, sorted: what should not be there shows. */
