@@ -55,12 +55,15 @@ export class ControllerProcess {
     return controller;
   }
 
-  /** Whether it has an open watch on the targets of so many Links. */
-  async watches(links: number): Promise<boolean> {
+  /** Of each Link that has an open watch on its target, how many it has opened so far. */
+  async watches(): Promise<number[]> {
+    // Asked for only to notice a process that is no more.
     void this.#pid;
     const answer = await fetch(`${this.#adminUrl}/state`);
-    const state = (await answer.json()) as { mirror?: { links: { watch?: { connected?: boolean } }[] } };
-    return state.mirror?.links.filter(({ watch }) => watch?.connected).length === links;
+    const state = (await answer.json()) as {
+      mirror?: { links: { watch?: { connected?: boolean; watches?: number } }[] };
+    };
+    return (state.mirror?.links ?? []).flatMap(({ watch }) => (watch?.connected ? [watch.watches ?? 0] : []));
   }
 
   async memory(): Promise<Memory> {
