@@ -4,6 +4,7 @@ import { benchmarkIdle } from "./bench/idle.ts";
 import { benchmarkLinks } from "./bench/links.ts";
 import { benchmarkMirror } from "./bench/mirror.ts";
 import { benchmarkPropagation } from "./bench/propagation.ts";
+import { benchmarkScale, SCENARIOS, type ScaleBenchmark, type Scenario } from "./bench/scale.ts";
 import { Site } from "./bench/site.ts";
 import { messageOf, UsageError } from "./clusters/errors.ts";
 import { type Progress, progressOf } from "./clusters/progress.ts";
@@ -44,6 +45,20 @@ benchmark("links", "memory and processor time by the number of links", 20)
     run(options, (site, progress) => benchmarkLinks(site, options, progress)),
   );
 
+benchmark("scale", "one controller with much of everything", 10_000)
+  .addOption(
+    new Option("--scenarios <names>", "which of them, joined by commas")
+      .argParser((text) => text.split(",").map(scenario))
+      .default([...SCENARIOS], SCENARIOS.join(",")),
+  )
+  .addOption(number("--links <number>", "links, where there are many", 100))
+  .addOption(number("--services-per-link <number>", "exported services of each of them", 20))
+  .addOption(number("--namespaces <number>", "namespaces, where there are many", 1_000))
+  .addOption(number("--flap-seconds <number>", "how long a target comes and goes", 120))
+  .action((options: ScaleBenchmark & Common) =>
+    run(options, (site, progress) => benchmarkScale(site, options, progress)),
+  );
+
 /** Options of every benchmark. */
 interface Common {
   json: boolean;
@@ -68,6 +83,12 @@ function positive(text: string): number {
   if (!(value > 0) || !/^\d+(\.\d+)?$/.test(text))
     throw new InvalidArgumentError("It must be a number above 0.");
   return value;
+}
+
+function scenario(text: string): Scenario {
+  const found = SCENARIOS.find((each) => each === text);
+  if (found === undefined) throw new InvalidArgumentError(`There are ${SCENARIOS.join(", ")}.`);
+  return found;
 }
 
 async function run(

@@ -22,6 +22,9 @@ export async function readAnswer(answer: Answer, site: CallSite, maxBytes: numbe
   return value;
 }
 
+/** No server is left alone for longer at a time, whatever it asks for: one that asks for a day would be lost for a day. */
+const MAX_RETRY_AFTER_MS = 60_000;
+
 /** The error that a `Status` stands for, whether it is an answer's body or an event of a watch. */
 export function statusError(site: CallSite, code: number, body: unknown, retryAfterMs?: number): KubeError {
   const status: Status = isRecord(body) ? body : {};
@@ -33,7 +36,7 @@ export function statusError(site: CallSite, code: number, body: unknown, retryAf
       ...(typeof status.reason === "string" && { reason: status.reason }),
       ...(typeof status.message === "string" && { message: status.message }),
     },
-    retryAfterMs ?? (typeof seconds === "number" && seconds > 0 ? seconds * 1000 : undefined),
+    pause(retryAfterMs ?? (typeof seconds === "number" && seconds > 0 ? seconds * 1000 : undefined)),
   );
 }
 
@@ -62,6 +65,11 @@ export function notAnApiServer(site: CallSite, detail: string): UnreachableError
   return new UnreachableError(site, UNREACHABLE_REASON.answer, detail);
 }
 
+/** Of an answer, or an event of a watch, that is not read to its end. */
+export function tooLong(site: CallSite, what: string, maxBytes: number): UnreachableError {
+  return new UnreachableError(site, UNREACHABLE_REASON.tooLong, `${what} is longer than ${maxBytes} bytes`);
+}
+
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
@@ -85,12 +93,16 @@ export function excerpt(text: string): string {
   return text.trim() === "" ? "nothing" : JSON.stringify(text.trim().slice(0, 120));
 }
 
+function pause(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : Math.min(ms, MAX_RETRY_AFTER_MS);
+}
+
 async function readText(body: AsyncIterable<Buffer>, site: CallSite, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of body) {
     length += chunk.length;
-    if (length > maxBytes) throw notAnApiServer(site, `the answer is longer than ${maxBytes} bytes`);
+    if (length > maxBytes) throw tooLong(site, "the answer", maxBytes);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");

@@ -6,6 +6,12 @@ export interface CallOptions {
   timeoutMs?: number | undefined;
 }
 
+/**
+ * Called at the moment at which a write is about to be sent, after it has waited for its turn and for a connection. What it
+ * throws, the write rejects with, and nothing of it has been sent.
+ */
+export type Fence = () => void;
+
 export interface WriteOptions extends CallOptions {
   /** Who the fields written belong to. Must be given for `apply`. */
   fieldManager?: string | undefined;
@@ -17,6 +23,8 @@ export interface WriteOptions extends CallOptions {
   urgent?: boolean | undefined;
   /** Never held back: for what must not wait even while the server asks for fewer calls. */
   unthrottled?: boolean | undefined;
+  /** @default none: whoever calls may write */
+  fence?: Fence | undefined;
 }
 
 export interface ApplyOptions extends WriteOptions {
@@ -35,6 +43,7 @@ export interface DeleteOptions extends CallOptions {
   propagationPolicy?: "Orphan" | "Background" | "Foreground" | undefined;
   dryRun?: boolean | undefined;
   urgent?: boolean | undefined;
+  fence?: Fence | undefined;
 }
 
 export interface Selection {
@@ -70,4 +79,5 @@ export interface RequestOptions extends CallOptions {
   accept?: string;
   urgent?: boolean | undefined;
   unthrottled?: boolean | undefined;
+  fence?: Fence | undefined;
 }

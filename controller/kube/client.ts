@@ -188,7 +188,7 @@ export class KubeClient {
   /** Any other call, its answer parsed as JSON. Methods other than GET are writes: the throttle may hold them back. */
   async request(method: string, url: string, options: RequestOptions = {}): Promise<unknown> {
     const { query, body, contentType = "application/json", accept } = options;
-    const { urgent, unthrottled, signal, timeoutMs = CALL_TIMEOUT_MS } = options;
+    const { urgent, unthrottled, signal, fence, timeoutMs = CALL_TIMEOUT_MS } = options;
     const full = url + queryString(query ?? {});
     const exchange = async () => {
       const answer: Answer = await this.#transport.send({
@@ -200,6 +200,7 @@ export class KubeClient {
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
         signal,
+        fence,
         headersTimeoutMs: timeoutMs,
         silenceMs: timeoutMs,
         bodyTimeoutMs: timeoutMs,
@@ -249,6 +250,7 @@ export class KubeClient {
       timeoutMs: call.timeoutMs,
       urgent: call.urgent,
       unthrottled: call.unthrottled,
+      fence: call.fence,
       query: { fieldManager, force: force || undefined, dryRun: dryRun ? "All" : undefined },
       body,
       ...(contentType !== undefined && { contentType }),

@@ -57,8 +57,10 @@ export const UNREACHABLE_REASON = {
   timeout: "timeout",
   /** The connection broke. */
   disconnected: "disconnected",
-  /** Something answered that is no API server, or one that sends more than we take. */
+  /** Something answered that is no API server, or one that does not keep to the rules. */
   answer: "answer",
+  /** The answer, or an event of a watch, was longer than what we take, and was not read to its end. */
+  tooLong: "tooLong",
   /** The credentials could not be had (a token file, a login program). */
   credentials: "credentials",
 } as const;
@@ -84,6 +86,21 @@ export class UnreachableError extends Error {
   }
 }
 
+/** A write was not sent: the time in which its writer may write had run out before the first byte of it was gone. */
+export class FencedError extends Error {
+  override readonly name = "FencedError";
+}
+
+/** There is more of something than we take. */
+export class LimitError extends Error {
+  override readonly name = "LimitError";
+}
+
+/** The server's answers contradict each other: only a new list can tell what is true. */
+export class HistoryError extends Error {
+  override readonly name = "HistoryError";
+}
+
 /** The object, or its kind, does not exist. */
 export const isNotFound = (error: unknown): error is KubeError => has(error, 404);
 /** The object changed since it was read, or a precondition does not hold. */
@@ -106,6 +123,9 @@ export const isInvalid = (error: unknown): error is KubeError =>
   error instanceof KubeError && (error.status === 422 || error.status === 400);
 /** No answer: the network, TLS, or something that is no API server. */
 export const isUnreachable = (error: unknown): error is UnreachableError => error instanceof UnreachableError;
+/** An answer that was longer than what we take: of a list, a smaller page may not be. */
+export const isTooLong = (error: unknown): error is UnreachableError =>
+  isUnreachable(error) && error.reason === UNREACHABLE_REASON.tooLong;
 
 /** How long the server asked to be left alone, where `error` says so. */
 export function retryAfterMs(error: unknown): number | undefined {

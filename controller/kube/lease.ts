@@ -1,6 +1,6 @@
-import type { KubeClient } from "./client.ts";
+import type { Fence, KubeClient } from "./client.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { isAlreadyExists, isConflict, isNotFound } from "./errors.ts";
+import { FencedError, isAlreadyExists, isConflict, isNotFound } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { Lease } from "./objects.ts";
 import { LEASES } from "./resource.ts";
@@ -41,6 +41,11 @@ export interface LeaderElectionState {
  * its own clock, for as long as the holder promised to renew it in; the holder stops working earlier than that, counted
  * from before its last successful renewal was sent. Every write names the version it replaces, so of two that take over at
  * the same time one gets a conflict.
+ *
+ * A process that was stopped for a while, by a debugger, a full machine or a moved virtual one, wakes up in the middle of
+ * what it did, and its timers have not said yet that its term is over. So its writes look at the clock themselves: the work
+ * gets a fence to hand to each of them, and one whose time has come after the term's is not sent. What had been sent before
+ * may still be on its way then, for which there are the seconds between `renewDeadlineMs` and `durationMs`.
  */
 export class LeaderElection {
   readonly #options: Required<LeaderElectionOptions>;
@@ -49,7 +54,8 @@ export class LeaderElection {
   /** The lease as last seen, and when, by our clock, it was first seen so. */
   #seen: { lease: Lease; at: number } | undefined;
   #mustLook = true;
-  #leading = false;
+  /** Until when, by our clock, we lead without having renewed; absent while we do not. */
+  #leadsUntil: number | undefined;
   #lastError: unknown;
 
   constructor(options: LeaderElectionOptions) {
@@ -72,7 +78,7 @@ export class LeaderElection {
   }
 
   get leading(): boolean {
-    return this.#leading;
+    return this.#leadsUntil !== undefined && this.#clock.monotonic() < this.#leadsUntil;
   }
 
   state(): LeaderElectionState {
@@ -80,7 +86,7 @@ export class LeaderElection {
     return {
       lease: `${namespace}/${name}`,
       identity,
-      leading: this.#leading,
+      leading: this.leading,
       holder: this.#seen?.lease.spec?.holderIdentity || undefined,
       lastError: this.#lastError === undefined ? undefined : String(this.#lastError),
     };
@@ -88,11 +94,11 @@ export class LeaderElection {
 
   /**
    * Stand for election until `signal` is aborted. While we lead, `lead` runs; its signal is aborted when leadership is lost
-   * or about to be, and nothing else is done until it has ended. Then we stand again. On stopping, the lease is given up
+   * or about to be, its fence throws a `FencedError` from that moment on, and nothing else is done until it has ended. Then we stand again. On stopping, the lease is given up
    * after `lead` has ended, so that another can take it at once. Ends early when `lead` ends by itself, and rejects with
    * what it throws.
    */
-  async run(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+  async run(lead: (signal: AbortSignal, fence: Fence) => Promise<void>, signal: AbortSignal): Promise<void> {
     for (;;) {
       const wonAt = await this.#acquire(signal);
       if (wonAt === undefined) return;
@@ -101,18 +107,22 @@ export class LeaderElection {
       const stop = () => term.abort(signal.reason);
       if (signal.aborted) stop();
       signal.addEventListener("abort", stop, { once: true });
-      this.#leading = true;
+      this.#leadsUntil = wonAt + this.#options.renewDeadlineMs;
+      const fence: Fence = () => {
+        if (!over.signal.aborted && this.leading) return;
+        throw new FencedError(`not written: ${this.#options.identity} leads no longer`);
+      };
       this.#log.info("leading", { identity: this.#options.identity });
       // Until the work has ended, not just until it was told to: it may still write while it ends.
       const keeping = this.#keep(wonAt, term, over.signal);
       try {
-        await lead(term.signal);
+        await lead(term.signal, fence);
       } catch (error) {
         if (!term.signal.aborted) throw error;
         this.#log.debug("the work was broken off", { error });
       } finally {
         signal.removeEventListener("abort", stop);
-        this.#leading = false;
+        this.#leadsUntil = undefined;
         over.abort();
         if ((await keeping) === "held") await this.#release();
       }
@@ -134,19 +144,19 @@ export class LeaderElection {
   /** Renew until `over`; when that is no longer possible in time, end the term. */
   async #keep(wonAt: number, term: AbortController, over: AbortSignal): Promise<"held" | "lost"> {
     const { retryMs, renewDeadlineMs } = this.#options;
-    let renewedAt = wonAt;
+    let until = wonAt + renewDeadlineMs;
     for (;;) {
-      const left = () => renewedAt + renewDeadlineMs - this.#clock.monotonic();
+      const left = () => until - this.#clock.monotonic();
       await this.#clock.sleep(Math.max(0, Math.min(retryMs, left())), over);
       if (over.aborted) return "held";
       const sentAt = this.#clock.monotonic();
       const outcome = left() > 0 ? await this.#attempt(left(), over) : "unsure";
-      if (outcome === "held") renewedAt = sentAt;
+      if (outcome === "held") this.#leadsUntil = until = sentAt + renewDeadlineMs;
       if (outcome !== "other" && left() > 0) continue;
       const error =
         outcome === "other" ? "another took the lease" : `not renewed: ${String(this.#lastError)}`;
       this.#log.error("leadership lost", { error, holder: this.state().holder });
-      this.#leading = false;
+      this.#leadsUntil = undefined;
       term.abort(new Error("leadership lost"));
       return "lost";
     }

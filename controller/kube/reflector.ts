@@ -1,10 +1,10 @@
 import type { KubeClient } from "./client.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { isGone, retryAfterMs } from "./errors.ts";
+import { HistoryError, isGone, retryAfterMs, UNREACHABLE_REASON, UnreachableError } from "./errors.ts";
 import { listAll } from "./list.ts";
 import type { Log } from "./log.ts";
 import type { KubeObject } from "./objects.ts";
-import type { Resource } from "./resource.ts";
+import { path, type Resource } from "./resource.ts";
 import { Retry } from "./retry.ts";
 import type { Sink } from "./sink.ts";
 import { compareVersions } from "./version.ts";
@@ -55,8 +55,11 @@ export interface ReflectorState {
 /** A watch that ends sooner than this counts as a failure: or else a server that ends them all would be asked all the time. */
 const SHORT_WATCH_MS = 1_000;
 
-/** The server's answers contradict each other: only a new list can tell what is true. */
-class HistoryError extends Error {}
+/**
+ * After so many short watches in a row, the next one must last before it is believed: or else a server that takes watches
+ * and breaks them would be reported as well and as broken by turns.
+ */
+const SHORT_WATCHES_BELIEVED = 2;
 
 /** The sink threw. What it missed must come again, and a new list is what brings it. */
 class DeliveryError extends Error {
@@ -86,6 +89,9 @@ export class Reflector<T extends KubeObject> {
   #lists = 0;
   #watches = 0;
   #openedAt = Number.POSITIVE_INFINITY;
+  /** In a row, up to the last one that ended. */
+  #shortWatches = 0;
+  #cancelBelief: (() => void) | undefined;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
@@ -170,6 +176,8 @@ export class Reflector<T extends KubeObject> {
       signal,
       pageSize,
       capacity: sink.capacity,
+      maxBytes: sink.maxBytes,
+      clock: this.#clock,
       transform: (object) => this.#keep(object),
     });
     try {
@@ -213,7 +221,16 @@ export class Reflector<T extends KubeObject> {
       if (event.type !== "BOOKMARK") this.#deliver(event.type === "DELETED", event.object);
       this.#version = resourceVersion ?? this.#version;
     }
-    if (!this.#lasted()) await this.#retry.pause(0, signal);
+    if (this.#lasted()) return;
+    if (this.#shortWatches > SHORT_WATCHES_BELIEVED && !signal.aborted) {
+      const site = { cluster: client.cluster, method: "GET", path: path(resource, { namespace }) };
+      throw new UnreachableError(
+        site,
+        UNREACHABLE_REASON.answer,
+        `every watch of ${resource.plural} is ended as soon as it is open`,
+      );
+    }
+    await this.#retry.pause(0, signal);
   }
 
   #deliver(deleted: boolean, object: T): void {
@@ -235,6 +252,12 @@ export class Reflector<T extends KubeObject> {
     this.#watches++;
     this.#openedAt = this.#clock.monotonic();
     this.#retry.calm();
+    if (this.#shortWatches < SHORT_WATCHES_BELIEVED) this.#believe();
+    else this.#cancelBelief = this.#clock.after(SHORT_WATCH_MS, () => this.#believe());
+  }
+
+  /** The watch that is open is one. */
+  #believe(): void {
     if (this.#connected && this.#error === undefined) return;
     if (this.#error !== undefined) this.#log.info("watching again");
     this.#connected = true;
@@ -269,7 +292,11 @@ export class Reflector<T extends KubeObject> {
 
   /** Whether the watch that ended was open for a while. If so, that makes up for the failures before it. */
   #lasted(): boolean {
+    this.#cancelBelief?.();
+    this.#cancelBelief = undefined;
     const lasted = this.#clock.monotonic() - this.#openedAt >= SHORT_WATCH_MS;
+    if (lasted) this.#shortWatches = 0;
+    else if (this.#openedAt !== Number.POSITIVE_INFINITY) this.#shortWatches++;
     this.#openedAt = Number.POSITIVE_INFINITY;
     if (lasted) this.#retry.forgive();
     return lasted;

@@ -1,6 +1,8 @@
+import { LimitError } from "./errors.ts";
 import { type KubeObject, keyOf } from "./objects.ts";
 import type { Sink } from "./sink.ts";
 import { compareVersions } from "./version.ts";
+import { weigh } from "./weigh.ts";
 
 /** Told of every difference: `current` is absent for what is gone, `previous` for what is new. */
 export type StoreListener<T> = (key: string, current: T | undefined, previous: T | undefined) => void;
@@ -8,6 +10,8 @@ export type StoreListener<T> = (key: string, current: T | undefined, previous: T
 export interface StoreOptions {
   /** Most objects held; one more is an error. For what comes from clusters that are not ours. @default any number */
   capacity?: number;
+  /** Most bytes of all objects together, as `weigh` counts them; one that goes beyond is an error. @default any number */
+  maxBytes?: number;
 }
 
 /** Our own last write of a key, until a watch has caught up with it. */
@@ -29,6 +33,9 @@ interface Index<T> {
  */
 export class Store<T extends KubeObject> implements Sink<T> {
   readonly capacity: number;
+  readonly maxBytes: number;
+  /** Of all objects, where there is a limit. */
+  #bytes = 0;
   readonly #objects = new Map<string, T>();
   readonly #own = new Map<string, OwnWrite>();
   readonly #indexes = new Map<string, Index<T>>();
@@ -38,6 +45,7 @@ export class Store<T extends KubeObject> implements Sink<T> {
 
   constructor(options: StoreOptions = {}) {
     this.capacity = options.capacity ?? Number.POSITIVE_INFINITY;
+    this.maxBytes = options.maxBytes ?? Number.POSITIVE_INFINITY;
   }
 
   get(key: string): T | undefined {
@@ -101,12 +109,13 @@ export class Store<T extends KubeObject> implements Sink<T> {
 
   reset(objects: T[], resourceVersion?: string): void {
     if (objects.length > this.capacity) throw this.#full();
+    if (objects.reduce((sum, object) => sum + this.#weigh(object), 0) > this.maxBytes) throw this.#tooHeavy();
     const listed = new Set<string>();
     const failures: unknown[] = [];
     for (const object of objects) {
       const key = keyOf(object);
       listed.add(key);
-      if (!this.#isBeforeOwnWrite(key, object)) attempt(failures, () => this.#set(key, object));
+      if (!this.#isBeforeOwnWrite(key, object)) attempt(failures, () => this.#set(key, object, true));
     }
     for (const key of this.#objects.keys()) {
       if (listed.has(key)) continue;
@@ -153,10 +162,14 @@ export class Store<T extends KubeObject> implements Sink<T> {
     return own.removed && own.uid === uid && deletionTimestamp === undefined;
   }
 
-  #set(key: string, object: T): void {
+  /** @param fits as part of a list that fits as a whole: what it replaces goes only afterwards */
+  #set(key: string, object: T, fits = false): void {
     const previous = this.#objects.get(key);
     if (previous && isSameState(previous, object)) return;
-    if (!previous && this.#objects.size >= this.capacity) throw this.#full();
+    if (!fits && !previous && this.#objects.size >= this.capacity) throw this.#full();
+    const bytes = this.#bytes + this.#weigh(object) - this.#weigh(previous);
+    if (!fits && bytes > this.maxBytes && bytes > this.#bytes) throw this.#tooHeavy();
+    this.#bytes = bytes;
     this.#objects.set(key, object);
     for (const index of this.#indexes.values()) {
       if (previous) leave(index, key, previous);
@@ -168,6 +181,7 @@ export class Store<T extends KubeObject> implements Sink<T> {
   #unset(key: string): void {
     const previous = this.#objects.get(key);
     if (!previous) return;
+    this.#bytes -= this.#weigh(previous);
     this.#objects.delete(key);
     for (const index of this.#indexes.values()) leave(index, key, previous);
     this.#tell(key, undefined, previous);
@@ -180,8 +194,16 @@ export class Store<T extends KubeObject> implements Sink<T> {
     if (failures.length > 0) throw listenersFailed(failures);
   }
 
+  #weigh(object: T | undefined): number {
+    return object === undefined || this.maxBytes === Number.POSITIVE_INFINITY ? 0 : weigh(object);
+  }
+
   #full(): Error {
-    return new Error(`more than ${this.capacity} objects`);
+    return new LimitError(`more than ${this.capacity} objects`);
+  }
+
+  #tooHeavy(): Error {
+    return new LimitError(`more than ${this.maxBytes} bytes of objects`);
   }
 }
 

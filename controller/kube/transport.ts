@@ -1,8 +1,9 @@
 import { subscribe } from "node:diagnostics_channel";
 import type { EventEmitter } from "node:events";
-import { type Dispatcher, Pool } from "undici";
+import { DecoratorHandler, type Dispatcher, Pool } from "undici";
+import type { Fence } from "./calls.ts";
 import type { Credentials } from "./credentials.ts";
-import { type CallSite, UNREACHABLE_REASON, UnreachableError } from "./errors.ts";
+import { type CallSite, FencedError, UNREACHABLE_REASON, UnreachableError } from "./errors.ts";
 import { explainFailure } from "./unreachable.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -32,6 +33,7 @@ export interface Call {
   headers?: Record<string, string>;
   body?: string | undefined;
   signal?: AbortSignal | undefined;
+  fence?: Fence | undefined;
   /** How long the server may take to begin its answer. */
   headersTimeoutMs: number;
   /** How long it may then say nothing in the middle of it. */
@@ -55,6 +57,8 @@ export class Transport {
   readonly #credentials: Credentials;
   readonly #userAgent: string;
   readonly #pool: Pool;
+  /** The pool for calls that may still be called off while they wait in it. */
+  readonly #writes: Dispatcher;
   readonly #host: string;
   readonly #prefix: string;
   readonly #retired = new AbortController();
@@ -78,6 +82,7 @@ export class Transport {
         keepAliveInitialDelay: TCP_KEEPALIVE_MS,
       },
     });
+    this.#writes = this.#pool.compose(callableOff);
   }
 
   /** Aborted when other credentials have taken over: watches then move, calls under way finish here. */
@@ -122,8 +127,9 @@ export class Transport {
   }
 
   /**
-   * A call with a body is given up without telling undici: Node 22 loops for ever, in native code, over an HTTP/2 stream that
-   * is closed while some of its body still waits to be sent. Its answer, should one come, is thrown away.
+   * A call with a body that is being sent is given up without telling undici: Node 22 loops for ever, in native code, over
+   * an HTTP/2 stream that is closed while some of its body still waits to be sent. Its answer, should one come, is thrown
+   * away. One that still waits for a connection is never sent: nobody could say any more whether it should be.
    */
   async #request(
     call: Call,
@@ -137,7 +143,15 @@ export class Transport {
         headersTimeout: call.headersTimeoutMs,
       });
     }
-    const exchange = this.#pool.request({ ...options, headersTimeout: 0 });
+    const fenced: FencedOptions = {
+      ...options,
+      headersTimeout: 0,
+      beforeSending: () => {
+        guard.signal.throwIfAborted();
+        call.fence?.();
+      },
+    };
+    const exchange = this.#writes.request(fenced);
     const response = await guard.race(exchange, (late) => late.body.destroy());
     guard.onAbort(() => response.body.destroy(guard.signal.reason));
     return response;
@@ -176,7 +190,7 @@ export class Transport {
   }
 
   #failure(error: unknown, guard: Guard, site: CallSite): unknown {
-    if (error instanceof UnreachableError) return error;
+    if (error instanceof UnreachableError || error instanceof FencedError) return error;
     if (guard.expired) {
       return new UnreachableError(
         site,
@@ -188,6 +202,31 @@ export class Transport {
     if (guard.signal.aborted) return guard.signal.reason;
     const { reason, detail } = explainFailure(error, this.#host);
     return new UnreachableError(site, reason, detail, error);
+  }
+}
+
+interface FencedOptions extends Dispatcher.RequestOptions {
+  /** What it throws, the call rejects with, unsent. */
+  beforeSending: () => void;
+}
+
+/** Ask `beforeSending` of each call when undici has a connection for it and is about to write its first byte. */
+const callableOff: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) =>
+  dispatch(options, new LastLook(handler, (options as unknown as FencedOptions).beforeSending));
+
+class LastLook extends DecoratorHandler {
+  readonly #handler: Dispatcher.DispatchHandler;
+  readonly #look: () => void;
+
+  constructor(handler: Dispatcher.DispatchHandler, look: () => void) {
+    super(handler);
+    this.#handler = handler;
+    this.#look = look;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    this.#look();
+    this.#handler.onRequestStart?.(controller, context);
   }
 }
 

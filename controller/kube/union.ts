@@ -48,6 +48,7 @@ export class Union<T extends KubeObject> {
     const alive = () => this.#parts.includes(part);
     return {
       capacity: this.#store.capacity,
+      maxBytes: this.#store.maxBytes,
       apply: (object) => {
         if (!alive()) return;
         part.objects.set(keyOf(object), object);

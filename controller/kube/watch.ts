@@ -1,4 +1,4 @@
-import { excerpt, hasName, isRecord, notAnApiServer, parseJson, statusError } from "./answer.ts";
+import { excerpt, hasName, isRecord, notAnApiServer, parseJson, statusError, tooLong } from "./answer.ts";
 import type { CallSite } from "./errors.ts";
 import type { KubeObject } from "./objects.ts";
 
@@ -67,6 +67,6 @@ async function* readLines(
       parts.push(chunk.subarray(start));
       held += chunk.length - start;
     }
-    if (held > maxBytes) throw notAnApiServer(site, `the watch sent an event longer than ${maxBytes} bytes`);
+    if (held > maxBytes) throw tooLong(site, "an event of the watch", maxBytes);
   }
 }

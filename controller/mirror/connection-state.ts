@@ -1,11 +1,15 @@
 import { credentialsRoleName, LINK_REASON, type Link, MIRROR } from "../../contract/index.ts";
 import { CredentialsError } from "../kube/credentials.ts";
 import {
+  HistoryError,
   isForbidden,
   isInvalid,
+  isNotFound,
+  isTooManyRequests,
   isUnauthorized,
   isUnreachable,
   KubeError,
+  LimitError,
   UNREACHABLE_REASON,
 } from "../kube/errors.ts";
 import type { ConnectionState } from "./status.ts";
@@ -93,9 +97,34 @@ function explain(error: unknown): [ConnectionState["reason"], string] {
     }
     if (error.reason === UNREACHABLE_REASON.credentials)
       return [LINK_REASON.credentialsInvalid, error.detail];
+    if (error.reason === UNREACHABLE_REASON.answer) return badAnswer(error.detail);
+    if (error.reason === UNREACHABLE_REASON.tooLong) return limitExceeded(error.detail);
     return [LINK_REASON.unreachable, `${error.detail}; mirrors stay as they are until it answers`];
+  }
+  if (isNotFound(error)) return badAnswer(`what is asked for Services answers 404: ${error.detail}`);
+  if (isTooManyRequests(error)) {
+    return [LINK_REASON.unreachable, `the target asks for fewer calls (429): ${error.detail}`];
   }
   if (error instanceof KubeError)
     return [LINK_REASON.unreachable, `the target answers ${error.status}: ${error.detail}`];
+  if (error instanceof HistoryError) return badAnswer(error.message);
+  if (error instanceof LimitError) return limitExceeded(error.message);
+  // What a watch brought and could not be taken in says so by what it was caused by.
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof LimitError || isUnreachable(cause)) return explain(cause);
   return [LINK_REASON.unreachable, error instanceof Error ? error.message : String(error)];
+}
+
+function badAnswer(detail: string): [ConnectionState["reason"], string] {
+  return [
+    LINK_REASON.badAnswer,
+    `${detail}; check that server in the Secret's kubeconfig is the target's API server; mirrors stay as they are`,
+  ];
+}
+
+function limitExceeded(detail: string): [ConnectionState["reason"], string] {
+  return [
+    LINK_REASON.limitExceeded,
+    `${detail}; export fewer or smaller Services, or select fewer; mirrors stay as they are`,
+  ];
 }

@@ -7,7 +7,7 @@ import {
   MEMBER_PORTS_PREFIX,
   parseEgressPorts,
 } from "../../contract/index.ts";
-import type { KubeClient } from "../kube/client.ts";
+import type { Fence, KubeClient } from "../kube/client.ts";
 import type { Clock } from "../kube/clock.ts";
 import type { Log } from "../kube/log.ts";
 import { keyOf, refOf } from "../kube/objects.ts";
@@ -37,6 +37,8 @@ import { SourceWriter } from "./writer.ts";
 
 export interface MirrorControllerOptions {
   client: KubeClient;
+  /** Of this term: nothing is written once it is over. */
+  fence: Fence;
   connect: Connect;
   /** Completely listed. */
   source: SourceCluster;
@@ -93,15 +95,15 @@ export class MirrorController {
   readonly #changes = new Map<string, { cluster: string; at: number }>();
 
   constructor(options: MirrorControllerOptions) {
-    const { client, source, policy, clock, random, metrics, log } = options;
+    const { client, fence, source, policy, clock, random, metrics, log } = options;
     this.#options = options;
     this.#ports = new EgressPorts(options.egressPorts);
     const targets = this.#targets;
     const ports = this.#ports;
     const claims = new Claims(source, targets, policy);
-    const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural));
+    const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural), fence);
     const onNews = (link: string) => this.#statuses.add(link);
-    this.#events = new LinkEvents(client, clock, log);
+    this.#events = new LinkEvents(client, clock, log, fence);
     const common = { clock, random, log };
     const events = this.#events;
     const gateways = new Gateways({

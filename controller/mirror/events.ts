@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { LINK_GROUP, LINK_KIND, LINK_VERSION, type Link } from "../../contract/index.ts";
-import type { KubeClient } from "../kube/client.ts";
+import type { Fence, KubeClient } from "../kube/client.ts";
 import type { Clock } from "../kube/clock.ts";
 import { isNotFound } from "../kube/errors.ts";
 import type { Log } from "../kube/log.ts";
@@ -13,6 +13,8 @@ export interface LinkEvent {
   type: "Normal" | "Warning";
   reason: string;
   message: string;
+  /** It is about one of the Link's services, of which there may be thousands. @default false: about the Link itself */
+  aboutService?: boolean;
 }
 
 /** A Link may have so many Events at once… */
@@ -28,6 +30,7 @@ export class LinkEvents {
   readonly #client: KubeClient;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #fence: Fence;
   readonly #budgets = new Map<string, { left: number; at: number }>();
   /** How often each Event was written, by its name; the oldest is forgotten first. */
   readonly #counts = new Map<string, { count: number; first: string }>();
@@ -35,15 +38,19 @@ export class LinkEvents {
   readonly #stopped = new AbortController();
   #sending: Promise<void> | undefined;
 
-  constructor(client: KubeClient, clock: Clock, log: Log) {
+  /** @param fence of the term in which this writes */
+  constructor(client: KubeClient, clock: Clock, log: Log, fence: Fence) {
     this.#client = client;
     this.#clock = clock;
     this.#log = log;
+    this.#fence = fence;
   }
 
   record(link: Link, event: LinkEvent): void {
     if (this.#stopped.signal.aborted) return;
-    if (!this.#afford(link.metadata.uid ?? link.metadata.name) || this.#waiting.length >= MAX_WAITING) {
+    // What is wrong with many services must not leave unsaid what is wrong with their Link.
+    const purse = `${link.metadata.uid ?? link.metadata.name}${event.aboutService ? " services" : ""}`;
+    if (!this.#afford(purse) || this.#waiting.length >= MAX_WAITING) {
       this.#log.debug("event left out", { link: link.metadata.name, ...event });
       return;
     }
@@ -83,7 +90,7 @@ export class LinkEvents {
     const before = this.#counts.get(eventName);
     const count = (before?.count ?? 0) + 1;
     const first = before?.first ?? now;
-    const options = { fieldManager: FIELD_MANAGER, signal: this.#stopped.signal };
+    const options = { fieldManager: FIELD_MANAGER, signal: this.#stopped.signal, fence: this.#fence };
     this.#remember(eventName, { count, first });
     if (before !== undefined) {
       try {
@@ -125,13 +132,13 @@ export class LinkEvents {
     if (this.#counts.size > 1_000 && oldest !== undefined) this.#counts.delete(oldest);
   }
 
-  #afford(link: string): boolean {
+  #afford(purse: string): boolean {
     const now = this.#clock.monotonic();
-    const budget = this.#budgets.get(link) ?? { left: BURST, at: now };
+    const budget = this.#budgets.get(purse) ?? { left: BURST, at: now };
     const refilled = Math.floor((now - budget.at) / REFILL_MS);
     budget.left = Math.min(BURST, budget.left + refilled);
     budget.at += refilled * REFILL_MS;
-    this.#budgets.set(link, budget);
+    this.#budgets.set(purse, budget);
     if (budget.left === 0) return false;
     budget.left--;
     return true;

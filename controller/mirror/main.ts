@@ -7,7 +7,7 @@ import {
   MIRROR,
 } from "../../contract/index.ts";
 import { AdminServer } from "../kube/admin.ts";
-import type { KubeClient } from "../kube/client.ts";
+import type { Fence, KubeClient } from "../kube/client.ts";
 import { type Clock, systemClock } from "../kube/clock.ts";
 import { Initialized } from "../kube/initialized.ts";
 import { LeaderElection } from "../kube/lease.ts";
@@ -55,6 +55,14 @@ export interface MirrorOptions {
   log: Log;
 }
 
+/**
+ * Another takes over when it has seen nothing of the leader for so long. It looks every two seconds or so, and may have seen
+ * the last renewal as late: with the time it takes to begin, work goes on within 20 s of the leader's end.
+ */
+const LEASE_MS = 12_000;
+/** A leader stops so much earlier: what it has sent has the difference to arrive. */
+const RENEW_DEADLINE_MS = 8_000;
+
 /** Where a target must not be able to put a Service; Isthmus's own namespace is another. */
 const PROTECTED_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease"];
 
@@ -81,6 +89,8 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
     client,
     namespace,
     name: MIRROR,
+    durationMs: LEASE_MS,
+    renewDeadlineMs: RENEW_DEADLINE_MS,
     identity: options.identity ?? `${hostname()}_${process.pid}`,
     clock,
     random,
@@ -99,9 +109,10 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
   admin.state("mirror", () => controller?.state() ?? null);
   await admin.listen();
 
-  const lead = async (term: AbortSignal) => {
+  const lead = async (term: AbortSignal, fence: Fence) => {
     controller = new MirrorController({
       client,
+      fence,
       connect: options.connect ?? connectToTarget,
       source,
       policy: {

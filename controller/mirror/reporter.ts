@@ -59,7 +59,12 @@ export class LinkReporter {
       why: outcome.message,
     });
     const message = `${key} of cluster ${target.cluster} is not mirrored: ${outcome.message ?? ""}`;
-    this.#options.events.record(link, { type: "Warning", reason: outcome.reason, message });
+    this.#options.events.record(link, {
+      type: "Warning",
+      reason: outcome.reason,
+      message,
+      aboutService: true,
+    });
   }
 
   /** The connection to a Link's target changed. */

@@ -1,5 +1,5 @@
 import { MANAGER } from "../../contract/index.ts";
-import type { KubeClient } from "../kube/client.ts";
+import type { Fence, KubeClient } from "../kube/client.ts";
 import { isNotFound } from "../kube/errors.ts";
 import { type KubeObject, type ObjectRef, refOf } from "../kube/objects.ts";
 import type { Resource } from "../kube/resource.ts";
@@ -29,10 +29,13 @@ export type Verb = "create" | "update" | "delete" | "patch";
 export class SourceWriter {
   readonly #client: KubeClient;
   readonly #onWrite: (verb: Verb, plural: string) => void;
+  readonly #fence: Fence;
 
-  constructor(client: KubeClient, onWrite: (verb: Verb, plural: string) => void) {
+  /** @param fence of the term in which this writes */
+  constructor(client: KubeClient, onWrite: (verb: Verb, plural: string) => void, fence: Fence) {
     this.#client = client;
     this.#onWrite = onWrite;
+    this.#fence = fence;
   }
 
   /** Ask the API server itself; `undefined` where there is no such object. */
@@ -54,6 +57,7 @@ export class SourceWriter {
     this.#onWrite("create", shelf.resource.plural);
     const made = await this.#client.create(shelf.resource, object, {
       ...context,
+      fence: this.#fence,
       fieldManager: FIELD_MANAGER,
     });
     shelf.store.wrote(made);
@@ -65,6 +69,7 @@ export class SourceWriter {
     this.#onWrite("update", shelf.resource.plural);
     const replaced = await this.#client.update(shelf.resource, object, {
       ...context,
+      fence: this.#fence,
       fieldManager: FIELD_MANAGER,
     });
     shelf.store.wrote(replaced);
@@ -79,7 +84,7 @@ export class SourceWriter {
       await this.#client.delete(
         shelf.resource,
         { namespace, name },
-        { ...context, preconditions: { uid, resourceVersion } },
+        { ...context, fence: this.#fence, preconditions: { uid, resourceVersion } },
       );
     } catch (error) {
       if (!isNotFound(error)) throw error;
@@ -99,6 +104,7 @@ export class SourceWriter {
     const patched = await this.#client.patch(shelf.resource, refOf(key), body, {
       ...rest,
       type,
+      fence: this.#fence,
       fieldManager: FIELD_MANAGER,
     });
     shelf.store.wrote(patched);

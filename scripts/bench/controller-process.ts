@@ -35,9 +35,13 @@ export class ControllerProcess {
   }
 
   /** Start a controller for the cluster of a kubeconfig's context, and wait until it leads. */
-  static async start(kubeconfig: string, context: string): Promise<ControllerProcess> {
+  static async start(
+    kubeconfig: string,
+    context: string,
+    more: readonly string[] = [],
+  ): Promise<ControllerProcess> {
     const admin = `127.0.0.1:${await freePort()}`;
-    const flags = ["--kubeconfig", kubeconfig, "--context", context, "--admin-address", admin];
+    const flags = ["--kubeconfig", kubeconfig, "--context", context, "--admin-address", admin, ...more];
     const child = spawn(process.execPath, [await bundle(), "mirror", ...flags], {
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -49,6 +53,17 @@ export class ControllerProcess {
       throw error;
     }
     return controller;
+  }
+
+  /** Of each Link that has an open watch on its target, how many it has opened so far. */
+  async watches(): Promise<number[]> {
+    // Asked for only to notice a process that is no more.
+    void this.#pid;
+    const answer = await fetch(`${this.#adminUrl}/state`);
+    const state = (await answer.json()) as {
+      mirror?: { links: { watch?: { connected?: boolean; watches?: number } }[] };
+    };
+    return (state.mirror?.links ?? []).flatMap(({ watch }) => (watch?.connected ? [watch.watches ?? 0] : []));
   }
 
   async memory(): Promise<Memory> {

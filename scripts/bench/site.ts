@@ -64,6 +64,7 @@ export class Site {
   readonly #kubeconfig: string;
   readonly #targetCredentials: Credentials;
   readonly #controllers = new Set<ControllerProcess>();
+  #token = "";
 
   private constructor(kubeconfig: string, source: Credentials, target: Credentials) {
     this.#kubeconfig = kubeconfig;
@@ -103,8 +104,9 @@ export class Site {
     }
   }
 
-  async controller(): Promise<ControllerProcess> {
-    const controller = await ControllerProcess.start(this.#kubeconfig, SOURCE);
+  /** @param flags of the program, beside those that say where it runs */
+  async controller(flags: readonly string[] = []): Promise<ControllerProcess> {
+    const controller = await ControllerProcess.start(this.#kubeconfig, SOURCE, flags);
     this.#controllers.add(controller);
     return controller;
   }
@@ -115,15 +117,20 @@ export class Site {
     await forAll(services, CALLS_AT_A_TIME, (service) => this.bareTarget.create(SERVICES, service));
   }
 
-  /** Link the source to the target, under a name of its own for the target. Mirrors are called `<service>-<name>`. */
-  async link(name: string): Promise<void> {
+  /**
+   * Link the source to the target, under a name of its own for the target. Mirrors are called `<service>-<name>`.
+   *
+   * @param server another URL by which the target's API server is reached. @default its own
+   */
+  async link(name: string, server?: string): Promise<void> {
+    if (server !== undefined) await this.#putCredentials(`${CREDENTIALS}-${name}`, server);
     const link: Link = {
       apiVersion: "isthmus.dev/v1alpha1",
       kind: "Link",
       metadata: { namespace: DEFAULT_NAMESPACE, name },
       spec: {
         targetClusterName: name,
-        clusterCredentialsSecret: CREDENTIALS,
+        clusterCredentialsSecret: server === undefined ? CREDENTIALS : `${CREDENTIALS}-${name}`,
         gatewayAddresses: ["203.0.113.10"],
         gatewayIdentity: `gateway.${name}.bench.mesh`,
         selector: { matchLabels: { [EXPORTED_LABEL]: "true" } },
@@ -159,6 +166,11 @@ export class Site {
   /** Remove all services and slices of the source's namespace, by the bare client. */
   async clearSource(): Promise<void> {
     await this.#clear(this.source, this.bareSource);
+  }
+
+  /** Remove everything that the target exports. */
+  async clearTarget(): Promise<void> {
+    await this.#clear(this.target, this.bareTarget);
   }
 
   async #prepare(): Promise<void> {
@@ -207,26 +219,37 @@ export class Site {
         },
       },
     )) as { status: { token: string } };
-    const kubeconfig = this.#remoteKubeconfig(answer.status.token);
+    this.#token = answer.status.token;
+    await this.#putCredentials(CREDENTIALS);
+  }
+
+  async #putCredentials(name: string, server?: string): Promise<void> {
+    const kubeconfig = this.#remoteKubeconfig(server);
     const secret: Secret = {
       apiVersion: "v1",
       kind: "Secret",
       type: CREDENTIALS_SECRET_TYPE,
-      metadata: { namespace: DEFAULT_NAMESPACE, name: CREDENTIALS },
+      metadata: { namespace: DEFAULT_NAMESPACE, name },
       data: { kubeconfig: Buffer.from(kubeconfig).toString("base64") },
     };
-    await this.source.apply(SECRETS, secret, apply);
+    await this.source.apply(SECRETS, secret, { fieldManager: MANAGER, force: true });
   }
 
-  #remoteKubeconfig(token: string): string {
-    const { server, tls } = this.#targetCredentials;
+  #remoteKubeconfig(server = this.#targetCredentials.server): string {
+    const { tls } = this.#targetCredentials;
+    const token = this.#token;
     const authority = Buffer.from(tls.ca ?? "").toString("base64");
     return JSON.stringify({
       apiVersion: "v1",
       kind: "Config",
       "current-context": TARGET,
       contexts: [{ name: TARGET, context: { cluster: TARGET, user: READER } }],
-      clusters: [{ name: TARGET, cluster: { server, "certificate-authority-data": authority } }],
+      clusters: [
+        {
+          name: TARGET,
+          cluster: { server, "tls-server-name": "kubernetes", "certificate-authority-data": authority },
+        },
+      ],
       users: [{ name: READER, user: { token } }],
     });
   }

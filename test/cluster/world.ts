@@ -3,7 +3,14 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { jest } from "@jest/globals";
 import { parse } from "yaml";
-import type { Condition, LINK_CONDITION, Link, LinkServiceStatus, LinkSpec } from "../../contract/index.ts";
+import {
+  type Condition,
+  type LINK_CONDITION,
+  type Link,
+  type LinkServiceStatus,
+  type LinkSpec,
+  sliceName,
+} from "../../contract/index.ts";
 import { KubeClient, type RequestOptions } from "../../controller/kube/client.ts";
 import type { Credentials } from "../../controller/kube/credentials.ts";
 import { isNotFound } from "../../controller/kube/errors.ts";
@@ -101,6 +108,11 @@ export class World {
   /** The labels by which this world's exported services are told from others'. */
   get mark(): Record<string, string> {
     return this.#mark;
+  }
+
+  /** The administrator's. */
+  get sourceCredentials(): Credentials {
+    return this.#sourceCredentials;
   }
 
   static async create(): Promise<World> {
@@ -221,7 +233,12 @@ export class World {
 
   /** Make a Link to the target, which is called `remote` unless told otherwise. */
   async putLink(spec: Partial<LinkSpec> = {}, name = "remote"): Promise<Link> {
-    const link: Link = {
+    return await this.source.apply(LINKS, this.makeLink(spec, name), { fieldManager: MANAGER, force: true });
+  }
+
+  /** The Link that `putLink` makes. */
+  makeLink(spec: Partial<LinkSpec> = {}, name = "remote"): Link {
+    return {
       apiVersion: "isthmus.dev/v1alpha1",
       kind: "Link",
       metadata: { namespace: this.isthmus, name },
@@ -240,7 +257,6 @@ export class World {
         excludedLabels: [...Object.keys(this.#mark), ...(spec.excludedLabels ?? [])],
       },
     };
-    return await this.source.apply(LINKS, link, { fieldManager: MANAGER, force: true });
   }
 
   /** A Link with credentials that work. */
@@ -364,7 +380,7 @@ export class World {
   }
 
   slice(name: string, namespace = this.namespace): Promise<EndpointSlice> {
-    return this.source.get(ENDPOINT_SLICES, { namespace, name: `${name}-isthmus` });
+    return this.source.get(ENDPOINT_SLICES, { namespace, name: sliceName(name) });
   }
 
   /** Names of all Services and slices of a namespace of the source, sorted: what should not be there shows. */

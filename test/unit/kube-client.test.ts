@@ -2,6 +2,7 @@ import { type AddressInfo, connect as connectTo, createServer, type Socket } fro
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { KubeClient, type KubeClientOptions } from "../../controller/kube/client.ts";
 import {
+  FencedError,
   isAlreadyExists,
   isConflict,
   isForbidden,
@@ -333,8 +334,69 @@ describe("a client of an API server", () => {
     api.faults.inject({ kind: "body", body: "x".repeat(2000) });
     const watch = small.watch(SERVICES, { resourceVersion: "1" }, new AbortController().signal);
     expect(await failure(watch.next())).toMatchObject({
-      detail: "the watch sent an event longer than 1000 bytes",
+      detail: "an event of the watch is longer than 1000 bytes",
     });
+  });
+
+  test("asks the fence of a write when its turn has come, and sends nothing where that is shut", async () => {
+    const shut = () => {
+      throw new FencedError("shut");
+    };
+    expect(await failure(client.create(SERVICES, service(), { fence: shut }))).toEqual(
+      new FencedError("shut"),
+    );
+    await client.create(SERVICES, service(), { fence: () => undefined });
+    expect(await failure(client.delete(SERVICES, REF, { fence: shut }))).toEqual(new FencedError("shut"));
+    expect(api.requests.map(({ method }) => method)).toEqual(["POST"]);
+    expect(api.connections).toBe(1);
+  });
+
+  test.each([false, true])(
+    "asks the fence only once there is a connection (HTTP/1.1: %s), and never sends a write given up before",
+    async (http1) => {
+      const old = await FakeApi.start({ http1 });
+      // A network in which connecting takes until it is let through.
+      const held: (() => void)[] = [];
+      const network = createServer((socket) => {
+        held.push(() => {
+          const onward = connectTo(Number(new URL(old.url).port), "127.0.0.1");
+          socket.pipe(onward).pipe(socket);
+          socket.on("error", () => undefined);
+          onward.on("error", () => undefined);
+        });
+      });
+      await new Promise<void>((resolve) => network.listen(0, "127.0.0.1", resolve));
+      const { port } = network.address() as AddressInfo;
+      const server = `https://127.0.0.1:${port}`;
+      const distant = connect({ credentials: { ...old.credentials(), server }, connections: 1 });
+      let open = true;
+      const fence = () => {
+        if (!open) throw new FencedError("shut");
+      };
+      const stop = new AbortController();
+      const writes = [
+        failure(distant.create(SERVICES, service("fenced"), { fence, unthrottled: true })),
+        failure(distant.create(SERVICES, service("given-up"), { signal: stop.signal, unthrottled: true })),
+      ];
+      const good = distant.create(SERVICES, service("good"), { unthrottled: true });
+      await eventually(() => held.length === 1);
+      open = false;
+      stop.abort(new Error("given up"));
+      for (const go of held) go();
+      expect(await Promise.all(writes)).toEqual([new FencedError("shut"), new Error("given up")]);
+      await good;
+      expect(old.objects.list(SERVICES).map(({ metadata }) => metadata.name)).toEqual(["good"]);
+      await distant.close();
+      network.close();
+      await old.close();
+    },
+  );
+
+  test("leaves a server alone for no longer than a minute, whatever it asks for", async () => {
+    api.faults.inject({ kind: "status", status: 429, retryAfterSeconds: 86_400 });
+    expect(await failure(client.get(SERVICES, REF))).toMatchObject({ retryAfterMs: 60_000 });
+    api.faults.inject({ kind: "body", status: 429, body: "{}", headers: { "retry-after": "86400" } });
+    expect(await failure(client.get(SERVICES, REF))).toMatchObject({ retryAfterMs: 60_000 });
   });
 
   test("ends a call when its signal does, with the signal's reason", async () => {

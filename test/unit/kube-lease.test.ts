@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import type { Fence } from "../../controller/kube/calls.ts";
 import { KubeClient } from "../../controller/kube/client.ts";
 import type { Clock } from "../../controller/kube/clock.ts";
 import { LeaderElection } from "../../controller/kube/lease.ts";
@@ -42,6 +43,7 @@ describe("a leader election", () => {
 
   /** A candidate whose work runs until it is told to stop. */
   function stand(identity: string, time: Clock = clock, work?: (signal: AbortSignal) => Promise<void>) {
+    const fences: Fence[] = [];
     const stop = new AbortController();
     stops.push(stop);
     const election = new LeaderElection({
@@ -55,12 +57,13 @@ describe("a leader election", () => {
     const terms: AbortSignal[] = [];
     const untilAborted = (signal: AbortSignal) =>
       new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-    const done = election.run(async (signal) => {
+    const done = election.run(async (signal, fence) => {
       terms.push(signal);
+      fences.push(fence);
       await (work ?? untilAborted)(signal);
     }, stop.signal);
     running.push(done);
-    return { election, stop, terms, done };
+    return { election, stop, terms, fences, done };
   }
 
   const held = () => api.objects.find(LEASES, LEASE)?.spec;
@@ -150,6 +153,29 @@ describe("a leader election", () => {
     expect(terms[0]?.aborted).toBe(true);
     expect(terms[0]?.reason).toEqual(new Error("leadership lost"));
     expect(election.leading).toBe(false);
+  });
+
+  test("is fenced off by the clock alone, before any timer of a process that was stopped has fired", async () => {
+    let stopped = 0;
+    const time: Clock = {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic() + stopped,
+      sleep: (ms, signal) => clock.sleep(ms, signal),
+      after: (ms, callback) => clock.after(ms, callback),
+    };
+    const { election, terms, fences } = stand("a", time);
+    await eventually(() => terms.length === 1);
+    expect(fences[0]).not.toThrow();
+    stopped = 9_000;
+    expect(fences[0]).not.toThrow();
+    stopped = 11_000;
+    expect(election.leading).toBe(false);
+    expect(fences[0]).toThrow("a leads no longer");
+    expect(terms[0]?.aborted).toBe(false);
+    await pass(4_000, () => terms.length === 2);
+    // A new term, with a fence of its own: the old one stays shut.
+    expect(fences[1]).not.toThrow();
+    expect(fences[0]).toThrow("a leads no longer");
   });
 
   test("works on through failures that end before the deadline", async () => {

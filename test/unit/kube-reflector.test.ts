@@ -368,13 +368,77 @@ describe("a reflector", () => {
     await eventually(() => store.size === 1 && reflector.connected);
   });
 
+  test("does not take a list that is heavier than the sink takes", async () => {
+    for (const name of ["a", "b", "c"]) api.objects.create(SERVICES, service(name, { x: "y".repeat(1_000) }));
+    const store = new Store<Service>({ maxBytes: 3_200 });
+    const { reflector } = reflect({ sink: store });
+    await eventually(() => reflector.state().lastError?.includes("more than 3200 bytes: it is not taken"));
+    api.objects.delete(SERVICES, { namespace: "default", name: "c" });
+    await eventually(() => store.size === 2 && reflector.connected);
+  });
+
+  test.each([false, true])(
+    "asks for fewer objects a page where a page is longer than the client takes (HTTP/1.1: %s)",
+    async (http1) => {
+      const server = await FakeApi.start({ http1 });
+      for (let n = 0; n < 20; n++) {
+        server.objects.create(SERVICES, service(`s${n}`, { x: "y".repeat(100_000) }));
+      }
+      const narrow = new KubeClient({
+        cluster: "east",
+        credentials: server.credentials(),
+        maxResponseBytes: 500_000,
+        connections: 2,
+      });
+      const { store, reflector } = reflect({ client: narrow });
+      await reflector.synced;
+      expect(store.size).toBe(20);
+      expect(reflector.state()).toMatchObject({ lists: 1, lastError: undefined });
+      stop.abort();
+      await Promise.all(running);
+      await narrow.close();
+      await server.close();
+    },
+  );
+
+  test("gives up a list whose single object is longer than the client takes", async () => {
+    api.objects.create(SERVICES, service("a", { x: "y".repeat(10_000) }));
+    const narrow = new KubeClient({
+      cluster: "east",
+      credentials: api.credentials(),
+      maxResponseBytes: 5_000,
+    });
+    const { reflector } = reflect({ client: narrow });
+    await eventually(() => reflector.state().lastError?.includes("the answer is longer than 5000 bytes"));
+    stop.abort();
+    await Promise.all(running);
+    await narrow.close();
+  });
+
+  test("does not call itself connected by turns where every watch breaks as soon as it is open", async () => {
+    const states: boolean[] = [];
+    api.faults.inject({ kind: "body", body: "garbage\n" }, { times: 1000, when: ({ watch }) => watch });
+    const { reflector } = reflect();
+    reflector.onStateChange(() => states.push(reflector.connected));
+    await eventually(() => reflector.state().watches > 10);
+    expect(reflector.error).toBeDefined();
+    expect(states.filter(Boolean).length).toBeLessThanOrEqual(2);
+  });
+
+  test("says so when every watch is ended as soon as it is open", async () => {
+    api.faults.inject({ kind: "body", body: "" }, { times: 1000, when: ({ watch }) => watch });
+    const { reflector } = reflect();
+    await eventually(() => reflector.state().lastError?.includes("every watch of services is ended"));
+    expect(reflector.connected).toBe(false);
+  });
+
   test("recognizes a list without an end", async () => {
     api.objects.create(SERVICES, service("a"));
     api.objects.create(SERVICES, service("b"));
     api.faults.inject({ kind: "endless-list" }, { times: 100 });
     const { reflector } = reflect({ sink: new Store<Service>({ capacity: 20 }), pageSize: 1 });
     await eventually(() => reflector.error);
-    expect(reflector.state().lastError).toContain("more than 20 objects");
+    expect(reflector.state().lastError).toContain("twice");
     expect(reflector.isSynced).toBe(false);
   });
 

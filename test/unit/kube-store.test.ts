@@ -124,6 +124,26 @@ describe("a store", () => {
     );
     store.apply(object("a", 4));
     expect(store.list().map(({ metadata }) => metadata.resourceVersion)).toEqual(["4", "1"]);
+    // A list that fits does, though all of it is new.
+    store.reset([object("x", 5), object("y", 5)]);
+    expect(store.keys()).toEqual(["ns/x", "ns/y"]);
+  });
+
+  test("refuses more bytes than it may hold, and counts what goes", () => {
+    const heavy = (name: string, version: number, bytes: number) => ({
+      ...object(name, version),
+      data: "x".repeat(bytes),
+    });
+    const store = new Store<KubeObject>({ maxBytes: 2_000 });
+    store.reset([heavy("a", 1, 800), heavy("b", 1, 400)]);
+    expect(() => store.apply(heavy("c", 2, 800))).toThrow("more than 2000 bytes of objects");
+    expect(() => store.apply(heavy("b", 2, 1_200))).toThrow("more than 2000 bytes of objects");
+    expect(() => store.reset([heavy("c", 3, 3_000)])).toThrow("more than 2000 bytes of objects");
+    expect(store.keys()).toEqual(["ns/a", "ns/b"]);
+    store.delete(heavy("a", 4, 0));
+    store.apply(heavy("b", 5, 1_200));
+    store.reset([heavy("d", 6, 1_500)]);
+    expect(store.keys()).toEqual(["ns/d"]);
   });
 });
 

@@ -257,7 +257,11 @@ describe("what one target may have made", () => {
       source,
       targets,
       claims: new Claims(source, targets, standalone),
-      writer: new SourceWriter(client, () => undefined),
+      writer: new SourceWriter(
+        client,
+        () => undefined,
+        () => undefined,
+      ),
       isthmus: "isthmus",
       never: new Set(["kube-system"]),
       wake: (name) => woken.push(name),

@@ -68,7 +68,11 @@ function start(): void {
       shelf: () => ({ resource: SECRETS, store }),
     },
     claims: { isActive: () => true },
-    writer: new SourceWriter(client, () => undefined),
+    writer: new SourceWriter(
+      client,
+      () => undefined,
+      () => undefined,
+    ),
     connect: (cluster, credentials) => new KubeClient({ cluster, credentials }),
     events: { record: (_, { type, reason }) => void events.push(`${type} ${reason}`) },
     clock,

@@ -3,6 +3,8 @@ import type { EndpointSlice, Service } from "../../controller/kube/objects.ts";
 import { trimmedService, trimmedSlice } from "../../controller/mirror/target/trim.ts";
 import { anExport } from "../support/mirror-objects.ts";
 
+const CLUSTER = "remote";
+
 describe("of an exported service", () => {
   test("only what mirrors are made from is remembered", () => {
     const service = anExport("web", {
@@ -15,7 +17,7 @@ describe("of an exported service", () => {
       spec: { clusterIP: "10.0.0.1", selector: { app: "web" }, externalIPs: ["192.0.2.1"] },
       ports: [{ name: "http", port: 80, nodePort: 30_080 }],
     });
-    const trimmed = trimmedService(service);
+    const trimmed = trimmedService(service, CLUSTER);
     expect(trimmed?.metadata.annotations).toEqual({
       kept: "yes",
       "mirror.linkerd.io/gateway-name": "gw",
@@ -26,7 +28,7 @@ describe("of an exported service", () => {
 
   test("annotations beyond what a mirror may have are forgotten, the largest first, and their sizes told", () => {
     const annotations = { small: "x", huge: "x".repeat(100_000), large: "x".repeat(60_000) };
-    const trimmed = trimmedService(anExport("web", { annotations }));
+    const trimmed = trimmedService(anExport("web", { annotations }), CLUSTER);
     expect(Object.keys(trimmed?.metadata.annotations ?? {}).sort()).toEqual(["large", "small"]);
     expect(trimmed?.tooLarge).toEqual({ huge: 100_004 });
   });
@@ -34,12 +36,18 @@ describe("of an exported service", () => {
   test.each<[string, Service]>([
     ["whose name is none", anExport("../../x")],
     ["whose namespace is none", anExport("web", { namespace: "a b" })],
+  ])("nothing is taken, if it is one %s", (_, service) => {
+    expect(trimmedService(service, CLUSTER)).toBeUndefined();
+  });
+
+  test.each<[string, Service]>([
     ["with a port that is none", anExport("web", { ports: [{ port: 0 }] })],
     ["with a port that is text", anExport("web", { ports: [{ port: "80" as never }] })],
     ["with ports that are no list", anExport("web", { ports: {} as never })],
     ["with a label that is no text", anExport("web", { labels: { a: {} as never } })],
-  ])("nothing is taken, if it is one %s", (_, service) => {
-    expect(trimmedService(service)).toBeUndefined();
+    ["with annotations that are a list", anExport("web", { annotations: [] as never })],
+  ])("it is said that no API server sends one %s", (_, service) => {
+    expect(() => trimmedService(service, CLUSTER)).toThrow("the target sent Service ns1/web, whose");
   });
 });
 
@@ -60,15 +68,15 @@ describe("of a slice", () => {
 
   test("it is remembered whether anybody is ready, not who", () => {
     const dead = { ...pod, conditions: { ready: false } };
-    expect(trimmedSlice(slice({ endpoints: [dead, pod, pod] }))?.endpoints).toEqual([
+    expect(trimmedSlice(slice({ endpoints: [dead, pod, pod] }), CLUSTER)?.endpoints).toEqual([
       { addresses: [], conditions: { ready: true } },
     ]);
-    expect(trimmedSlice(slice({ endpoints: [dead] }))?.endpoints).toEqual([]);
-    expect(trimmedSlice(slice({ endpoints: null as never }))?.endpoints).toEqual([]);
+    expect(trimmedSlice(slice({ endpoints: [dead] }), CLUSTER)?.endpoints).toEqual([]);
+    expect(trimmedSlice(slice({ endpoints: null as never }), CLUSTER)?.endpoints).toEqual([]);
   });
 
   test("of a headless service, who the pods are", () => {
-    expect(trimmedSlice(slice({ endpoints: [pod] }, headless))).toMatchObject({
+    expect(trimmedSlice(slice({ endpoints: [pod] }, headless), CLUSTER)).toMatchObject({
       metadata: { labels: { "kubernetes.io/service-name": "web", "service.kubernetes.io/headless": "" } },
       endpoints: [{ addresses: ["10.1.0.1"], conditions: {}, targetRef: { kind: "Pod", name: "web-0" } }],
     });
@@ -76,7 +84,9 @@ describe("of a slice", () => {
 
   test("written by hand without the label, all the same where its endpoints have hostnames", () => {
     const named = { addresses: ["10.1.0.1"], hostname: "web-0" };
-    expect(trimmedSlice(slice({ endpoints: [named] }))?.endpoints).toEqual([{ ...named, conditions: {} }]);
+    expect(trimmedSlice(slice({ endpoints: [named] }), CLUSTER)?.endpoints).toEqual([
+      { ...named, conditions: {} },
+    ]);
   });
 
   test.each<[string, EndpointSlice]>([
@@ -85,11 +95,16 @@ describe("of a slice", () => {
       "with domain names for addresses",
       slice({ addressType: "FQDN", endpoints: [{ addresses: ["example.com"] }] }),
     ],
+  ])("nothing is taken, if it is one %s", (_, odd) => {
+    expect(trimmedSlice(odd, CLUSTER)).toBeUndefined();
+  });
+
+  test.each<[string, EndpointSlice]>([
     ["with more endpoints than can be", slice({ endpoints: Array.from({ length: 1_001 }, () => pod) })],
     ["with an endpoint without an address", slice({ endpoints: [{ addresses: [] }] })],
     ["with endpoints that are no list", slice({ endpoints: "x" as never })],
     ["with a hostname without end", slice({ endpoints: [{ ...pod, hostname: "x".repeat(10_000) }] })],
-  ])("nothing is taken, if it is one %s", (_, odd) => {
-    expect(trimmedSlice(odd)).toBeUndefined();
+  ])("it is said that no API server sends one %s", (_, odd) => {
+    expect(() => trimmedSlice(odd, CLUSTER)).toThrow("the target sent EndpointSlice ns1/web-abc, whose");
   });
 });

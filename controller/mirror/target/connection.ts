@@ -56,23 +56,23 @@ export class Connection {
     this.#options = options;
     const { selectors, services, slices, client } = options;
     const wanted = [selectors.gateway, selectors.remoteDiscovery, selectors.federated];
-    const chosen = (labels?: Readonly<Record<string, string>>) =>
-      wanted.some((selector) => matchesSelector(selector, labels));
+    // What was not asked for goes no further, nor what no API server would send: a target is not trusted.
+    const ifChosen = <T extends KubeObject>(sent: T, kept: T | undefined) =>
+      wanted.some((selector) => matchesSelector(selector, sent.metadata.labels ?? {})) ? kept : undefined;
     const queries = queriesOf(wanted);
     const sliceQueries = queriesOf([selectors.gateway, selectors.federated]);
-    // What was not asked for goes no further: a target is not trusted.
     const sinks = services.begin(queries.length);
     const sliceSinks = slices.begin(sliceQueries.length);
     this.#query = queries[0] ?? "";
     this.#reflectors = [
       ...queries.map((query, index) =>
         this.#reflector(SERVICES as Resource<ExportedService>, query, sinks[index]!, (service) =>
-          chosen(service.metadata.labels) ? trimmedService(service) : undefined,
+          ifChosen(service, trimmedService(service, options.cluster)),
         ),
       ),
       ...sliceQueries.map((query, index) =>
         this.#reflector(ENDPOINT_SLICES, query, sliceSinks[index]!, (slice) =>
-          chosen(slice.metadata.labels) ? trimmedSlice(slice) : undefined,
+          ifChosen(slice, trimmedSlice(slice, options.cluster)),
         ),
       ),
     ];

@@ -40,10 +40,14 @@ export const BY_NAMESPACE = "namespace";
 const MAX_SERVICES = 20_000;
 /** Most slices likewise. */
 const MAX_SLICES = 40_000;
+/** Most bytes of either remembered. */
+const MAX_BYTES = 64 * 1024 * 1024;
+/** Most bytes taken of one answer: a page that is longer is asked for in smaller ones. */
+const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 
 /** Few connections a target: over HTTP/2 one carries everything. */
 export const connectToTarget: Connect = (cluster, credentials) =>
-  new KubeClient({ cluster, credentials, connections: 2 });
+  new KubeClient({ cluster, credentials, connections: 2, maxResponseBytes: MAX_RESPONSE_BYTES });
 
 export interface TargetOptions {
   connect: Connect;
@@ -102,11 +106,11 @@ export class Target {
     this.cluster = cluster;
     this.#options = options;
     this.#selectors = selectorsOf(link.spec);
-    this.services = new Store<ExportedService>({ capacity: MAX_SERVICES })
+    this.services = new Store<ExportedService>({ capacity: MAX_SERVICES, maxBytes: MAX_BYTES })
       .index(BY_MIRROR, (service) => [mirrorKey(service, cluster)])
       .index(BY_FEDERATED, (service) => [federatedKey(service)])
       .index(BY_NAMESPACE, (service) => [service.metadata.namespace ?? ""]);
-    this.slices = new Store<EndpointSlice>({ capacity: MAX_SLICES })
+    this.slices = new Store<EndpointSlice>({ capacity: MAX_SLICES, maxBytes: MAX_BYTES })
       .index(BY_SERVICE, (slice) => [serviceKeyOf(slice)])
       .index(BY_POD, (slice) => podMirrorKeys(slice, cluster));
     this.#serviceUnion = new Union(this.services, options.clock);

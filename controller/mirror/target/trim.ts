@@ -7,7 +7,15 @@ import {
   isDnsName,
   SERVICE_NAME_LABEL,
 } from "../../../contract/index.ts";
-import type { Endpoint, EndpointSlice, Service, ServicePort, ServiceSpec } from "../../kube/objects.ts";
+import { notAnApiServer } from "../../kube/answer.ts";
+import type {
+  Endpoint,
+  EndpointSlice,
+  KubeObject,
+  Service,
+  ServicePort,
+  ServiceSpec,
+} from "../../kube/objects.ts";
 import { isCopiedAnnotation } from "../metadata.ts";
 
 /** An exported service as it is remembered. */
@@ -22,15 +30,24 @@ const MAX_ANNOTATION_BYTES = 65_536;
 const MAX_ENDPOINTS = 1_000;
 
 /**
- * Only what a mirror is made from: with many services the rest is most of the memory. `undefined` for what cannot be an
- * API server's word: a target is not trusted.
+ * Only what a mirror is made from: with many services the rest is most of the memory. `undefined` where no mirror could have
+ * the name. Throws `UnreachableError` (of reason `answer`) where a field is not of the type that Kubernetes gives it, which
+ * no API server sends: a target is not trusted.
+ *
+ * @param cluster for the error
  */
-export function trimmedService(service: Service): ExportedService | undefined {
+export function trimmedService(service: Service, cluster: string): ExportedService | undefined {
+  const check = checker(service, "Service", cluster);
   const { namespace = "", name, uid, resourceVersion, labels, annotations } = service.metadata;
-  if (!isDnsLabel(name) || !isDnsLabel(namespace)) return undefined;
+  check("metadata", [name, namespace, uid, resourceVersion].every(isText));
+  check("metadata.labels", isTexts(labels));
+  check("metadata.annotations", isTexts(annotations));
+  check("spec", service.spec === undefined || isRecord(service.spec));
   const { type, clusterIP, ports } = service.spec ?? {};
-  if (ports !== undefined && !(Array.isArray(ports) && ports.every(isPort))) return undefined;
-  if (!isTexts(labels) || !isTexts(annotations)) return undefined;
+  check("spec.type", isText(type));
+  check("spec.clusterIP", isText(clusterIP));
+  check("spec.ports", ports === undefined || (Array.isArray(ports) && ports.every(isPort)));
+  if (!isDnsLabel(name) || !isDnsLabel(namespace)) return undefined;
   const kept = rememberedAnnotations(annotations ?? {});
   const spec: ServiceSpec = {
     ...(type && { type }),
@@ -54,15 +71,22 @@ export function trimmedService(service: Service): ExportedService | undefined {
 }
 
 /**
- * Of a headless service's slice, who its endpoints are; of any other, whether one of them is ready. `undefined` as above.
+ * Of a headless service's slice, who its endpoints are; of any other, whether one of them is ready. `undefined` for a slice
+ * of no service, or of domain names, which nobody's pods have any more. Throws as `trimmedService` does.
  */
-export function trimmedSlice(slice: EndpointSlice): EndpointSlice | undefined {
-  const { namespace = "", name, uid, resourceVersion, labels = {} } = slice.metadata;
+export function trimmedSlice(slice: EndpointSlice, cluster: string): EndpointSlice | undefined {
+  const check = checker(slice, "EndpointSlice", cluster);
+  const { namespace = "", name, uid, resourceVersion } = slice.metadata;
+  check("metadata", [name, namespace, uid, resourceVersion].every(isText));
+  check("metadata.labels", isTexts(slice.metadata.labels));
+  const labels = slice.metadata.labels ?? {};
   const service = labels[SERVICE_NAME_LABEL];
   if (!isDnsName(name) || !isDnsLabel(namespace) || service === undefined || !isDnsLabel(service))
     return undefined;
+  if (slice.addressType === "FQDN") return undefined;
   const given: unknown = slice.endpoints ?? [];
-  if (!Array.isArray(given) || given.length > MAX_ENDPOINTS || !given.every(isEndpoint)) return undefined;
+  check("endpoints", Array.isArray(given) && given.length <= MAX_ENDPOINTS && given.every(isEndpoint));
+  if (!Array.isArray(given)) return undefined;
   const headless = labels[HEADLESS_LABEL] !== undefined;
   // Only pods of a headless service have hostnames: a slice that was written by hand may lack the label.
   const endpoints =
@@ -146,8 +170,8 @@ function trimmedEndpoint({ addresses, conditions, hostname, targetRef }: Endpoin
 }
 
 function isPort(port: unknown): port is ServicePort {
-  if (typeof port !== "object" || port === null) return false;
-  const { port: number, name, protocol, targetPort, appProtocol } = port as Record<string, unknown>;
+  if (!isRecord(port)) return false;
+  const { port: number, name, protocol, targetPort, appProtocol } = port;
   return (
     isPortNumber(number) &&
     [name, protocol, appProtocol].every(isShortText) &&
@@ -156,14 +180,14 @@ function isPort(port: unknown): port is ServicePort {
 }
 
 function isEndpoint(endpoint: unknown): endpoint is Endpoint {
-  if (typeof endpoint !== "object" || endpoint === null) return false;
-  const { addresses, hostname, targetRef } = endpoint as Record<string, unknown>;
+  if (!isRecord(endpoint)) return false;
+  const { addresses, hostname, targetRef, conditions } = endpoint;
   return (
     Array.isArray(addresses) &&
     addresses.length > 0 &&
     typeof addresses[0] === "string" &&
-    // The third kind of address, a domain name, is deprecated, and nobody's endpoint is one.
     isIP(addresses[0]) !== 0 &&
+    (conditions === undefined || conditions === null || isRecord(conditions)) &&
     isShortText(hostname) &&
     isShortText((targetRef as { name?: unknown } | undefined)?.name)
   );
@@ -175,10 +199,28 @@ function isPortNumber(value: unknown): boolean {
 
 /** Absent, or a text that could be a name. */
 function isShortText(value: unknown): boolean {
-  return value === undefined || value === null || (typeof value === "string" && value.length <= 253);
+  return isText(value) && (typeof value !== "string" || value.length <= 253);
 }
 
-function isTexts(value: unknown): value is Record<string, string> | undefined {
+function isText(value: unknown): boolean {
+  return value === undefined || value === null || typeof value === "string";
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isTexts(value: unknown): boolean {
   if (value === undefined || value === null) return true;
-  return typeof value === "object" && Object.values(value).every((each) => typeof each === "string");
+  return isRecord(value) && Object.values(value).every((each) => typeof each === "string");
+}
+
+/** Throws where a field of an object is not what it can be. */
+function checker({ metadata }: KubeObject, kind: string, cluster: string) {
+  return (field: string, holds: boolean): void => {
+    if (holds) return;
+    const where = `${String(metadata.namespace)}/${String(metadata.name)}`.slice(0, 200);
+    const site = { cluster, method: "GET", path: "" };
+    throw notAnApiServer(site, `the target sent ${kind} ${where}, whose ${field} is nothing that it can be`);
+  };
 }
