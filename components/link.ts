@@ -70,11 +70,29 @@ export interface LinkArgs {
   /** @default "cluster.local" */
   targetClusterDomain?: pulumi.Input<string>;
   /**
+   * The trust domain of the target's Linkerd; of use with `DataPlane.Linkerd` only.
+   *
+   * @default "cluster.local"
+   */
+  targetTrustDomain?: pulumi.Input<string>;
+  /**
    * Which Services of the target are mirrored.
    *
    * @default those labelled `mirror.linkerd.io/exported: "true"`
    */
   selector?: pulumi.Input<SelectorArgs>;
+  /**
+   * Which Services of the target are called from pod to pod: with `DataPlane.Linkerd` only.
+   *
+   * @default those labelled `mirror.linkerd.io/exported: "remote-discovery"`
+   */
+  remoteDiscoverySelector?: pulumi.Input<SelectorArgs>;
+  /**
+   * Which Services of the target are members of the federated service of their name.
+   *
+   * @default those labelled `mirror.linkerd.io/federated: "member"`
+   */
+  federatedServiceSelector?: pulumi.Input<SelectorArgs>;
   /**
    * Labels that mirrors do not get; an entry that ends in `/*` is a prefix.
    *
@@ -129,6 +147,7 @@ export class Link extends pulumi.ComponentResource {
       kubeconfig: required(kubeconfigText),
       namespace: rules.dnsLabel,
       targetClusterDomain: rules.dnsName,
+      targetTrustDomain: rules.dnsName,
       dataPlane: oneOf(DataPlane),
       linkerdNamespace: rules.dnsLabel,
     });
@@ -169,7 +188,10 @@ export class Link extends pulumi.ComponentResource {
             port: gateway.probe.port,
             period: gateway.probe.period,
           },
+          targetTrustDomain: valid.targetTrustDomain,
           selector: valid.selector,
+          remoteDiscoverySelector: valid.remoteDiscoverySelector,
+          federatedServiceSelector: valid.federatedServiceSelector,
           excludedLabels: valid.excludedLabels,
           excludedAnnotations: valid.excludedAnnotations,
         },

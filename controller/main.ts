@@ -12,10 +12,12 @@ import { type CommonFlags, createProgram, type Roles } from "./program.ts";
 setFlagsFromString("--optimize-for-size");
 
 const roles: Roles = {
-  async mirror(flags) {
+  async mirror({ federatedServiceSelector, excludedLabels, excludedAnnotations, ...flags }) {
     const { log, signal, client } = await start(flags);
     const { runMirror } = await import("./mirror/main.ts");
-    await runMirror({ ...flags, client, log }, signal);
+    const federatedSelector = { matchLabels: federatedServiceSelector };
+    const localExclusions = { excludedLabels, excludedAnnotations };
+    await runMirror({ ...flags, federatedSelector, localExclusions, client, log }, signal);
     await client.close();
   },
 

@@ -1,5 +1,11 @@
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
-import { ADMIN_PORT, DEFAULT_NAMESPACE, EGRESS_PORTS, LINKERD_NAMESPACE } from "../contract/index.ts";
+import {
+  ADMIN_PORT,
+  DEFAULT_NAMESPACE,
+  EGRESS_PORTS,
+  FEDERATED_LABEL,
+  LINKERD_NAMESPACE,
+} from "../contract/index.ts";
 import { parseAddress } from "./kube/admin.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "./kube/log.ts";
 
@@ -25,6 +31,10 @@ export interface MirrorFlags extends CommonFlags {
   workers: number;
   allowNamespaces: string[];
   createNamespaces: boolean;
+  /** Labels that an own member of a federated service has. */
+  federatedServiceSelector: Record<string, string>;
+  excludedLabels: string[];
+  excludedAnnotations: string[];
   egressPorts: PortRange;
 }
 
@@ -91,6 +101,25 @@ export function createProgram(roles: Roles): Command {
         .argParser(yesOrNo)
         .preset("true")
         .default(false),
+    )
+    .addOption(
+      flag(
+        "--federated-service-selector <selector>",
+        "labels of this cluster's own members of federated services, joined by commas; empty: none is a member",
+      )
+        .argParser(equalities)
+        .default({ [FEDERATED_LABEL]: "member" }, `${FEDERATED_LABEL}=member`),
+    )
+    .addOption(
+      flag(
+        "--excluded-labels <keys>",
+        "labels of these members that federated services do not get, joined by commas; example.com/* is a prefix",
+      )
+        .argParser(commaList)
+        .default([], "none"),
+    )
+    .addOption(
+      flag("--excluded-annotations <keys>", "likewise, annotations").argParser(commaList).default([], "none"),
     )
     .addOption(egressPortsFlag())
     .action((flags: MirrorFlags) => roles.mirror(flags));
@@ -182,6 +211,13 @@ function portRange(text: string): PortRange {
 function yesOrNo(text: string): boolean {
   if (text !== "true" && text !== "false") throw new InvalidArgumentError("It must be true or false.");
   return text === "true";
+}
+
+function equalities(text: string): Record<string, string> {
+  const pairs = commaList(text).map((part) => /^([^=!,\s]+)={1,2}([^=!,\s]*)$/.exec(part.trim()));
+  if (pairs.includes(null))
+    throw new InvalidArgumentError("It must be labels as key=value, joined by commas.");
+  return Object.fromEntries(pairs.map((pair) => [pair?.[1], pair?.[2]]));
 }
 
 function commaList(text: string): string[] {

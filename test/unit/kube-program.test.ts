@@ -41,6 +41,9 @@ describe("the command line of the controller", () => {
         workers: 32,
         allowNamespaces: [],
         createNamespaces: false,
+        federatedServiceSelector: { "mirror.linkerd.io/federated": "member" },
+        excludedLabels: [],
+        excludedAnnotations: [],
         egressPorts: { first: 20_000, last: 28_191 },
       },
     ]);
@@ -68,6 +71,12 @@ describe("the command line of the controller", () => {
       "--allow-namespaces",
       "a,b",
       "--create-namespaces",
+      "--federated-service-selector",
+      "a=b,c==d",
+      "--excluded-labels",
+      "evil,evil.example.com/*",
+      "--excluded-annotations",
+      "x",
       "--egress-ports",
       "1-2",
     ];
@@ -85,6 +94,9 @@ describe("the command line of the controller", () => {
         workers: 7,
         allowNamespaces: ["a", "b"],
         createNamespaces: true,
+        federatedServiceSelector: { a: "b", c: "d" },
+        excludedLabels: ["evil", "evil.example.com/*"],
+        excludedAnnotations: ["x"],
         egressPorts: { first: 1, last: 2 },
       },
     ]);
@@ -132,6 +144,7 @@ describe("the command line of the controller", () => {
     ["an unknown level", ["mirror", "--log-level", "loud"]],
     ["an address without a port", ["mirror", "--admin-address", "localhost"]],
     ["ports the wrong way round", ["mirror", "--egress-ports", "3-2"]],
+    ["a selector that is none", ["mirror", "--federated-service-selector", "a in (b)"]],
     ["ports that cannot be", ["mirror", "--egress-ports", "1-70000"]],
   ])("refuses %s", async (_what, args) => {
     await expect(read(...args)).rejects.toThrow(CommanderError);
