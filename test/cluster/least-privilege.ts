@@ -2,6 +2,7 @@ import {
   Link,
   type LinkArgs,
   MirrorController,
+  type MirrorControllerArgs,
   RemoteAccess,
   type RemoteAccessArgs,
 } from "../../components/index.ts";
@@ -36,10 +37,10 @@ export class LeastPrivilege {
   }
 
   /** The ServiceAccount of the mirror controller, as the component makes it. */
-  async controller(): Promise<Credentials> {
+  async controller(args: Partial<MirrorControllerArgs> = {}): Promise<Credentials> {
     const { source, isthmus } = this.#world;
     const made = await objectsOf(() => {
-      new MirrorController("controller", { namespace: isthmus });
+      new MirrorController("controller", { namespace: isthmus, ...args });
     });
     for (const object of made) {
       if (/^(ServiceAccount|(Cluster)?Role(Binding)?)$/.test(object.kind)) await this.#apply(source, object);

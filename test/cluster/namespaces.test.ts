@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { MirrorController } from "../../components/index.ts";
 import type { LinkServiceStatus } from "../../contract/index.ts";
 import { KubeClient, type RequestOptions } from "../../controller/kube/client.ts";
 import type { Credentials } from "../../controller/kube/credentials.ts";
@@ -13,7 +12,6 @@ import {
   LINKS,
   NAMESPACES,
   PODS,
-  path,
   RESOURCE_QUOTAS,
   type Resource,
   SECRETS,
@@ -22,19 +20,12 @@ import {
 } from "../../controller/kube/resource.ts";
 import type { MirrorOptions } from "../../controller/mirror/main.ts";
 import { kubeconfigPath } from "../../scripts/clusters/index.ts";
-import { runProgram } from "../support/pulumi.ts";
+import { LeastPrivilege } from "./least-privilege.ts";
 import { until } from "./until.ts";
 import { type RunningController, World } from "./world.ts";
 
 const DEPLOYMENTS: Resource = { ...LEASES, group: "apps", plural: "deployments", kind: "Deployment" };
 const ROLES: Resource = { ...LEASES, group: "rbac.authorization.k8s.io", plural: "roles", kind: "Role" };
-const ROLE_BINDINGS: Resource = { ...ROLES, plural: "rolebindings", kind: "RoleBinding" };
-const CLUSTER_ROLES: Resource = { ...ROLES, plural: "clusterroles", kind: "ClusterRole", namespaced: false };
-const CLUSTER_ROLE_BINDINGS: Resource = {
-  ...CLUSTER_ROLES,
-  plural: "clusterrolebindings",
-  kind: "ClusterRoleBinding",
-};
 const CRDS: Resource = {
   group: "apiextensions.k8s.io",
   version: "v1",
@@ -283,57 +274,19 @@ describe("a namespace that was made goes", () => {
   });
 });
 
-/** A client with the rights that `MirrorController` gives to its ServiceAccount, and no others. */
-async function asController(): Promise<KubeClient> {
-  const { resources } = await runProgram(() => {
-    new MirrorController("mirror", { namespace: world.isthmus, createNamespaces: true });
-  });
-  const rules = (kind: string) =>
-    resources.find(({ type }) => type === `kubernetes:rbac.authorization.k8s.io/v1:${kind}`)!.inputs.rules;
-  const subjects = [{ kind: "ServiceAccount", namespace: world.isthmus, name: "mirror" }];
-  const name = `mirror-${world.id}`;
-  const at = { namespace: world.isthmus, name: "mirror" };
-  await world.source.create(SERVICE_ACCOUNTS, { apiVersion: "v1", kind: "ServiceAccount", metadata: at });
-  const write = (resource: Resource, kind: string, metadata: KubeObject["metadata"], content: object) =>
-    world.source.create(resource, {
-      apiVersion: "rbac.authorization.k8s.io/v1",
-      kind,
-      metadata,
-      ...content,
-    });
-  const apiGroup = "rbac.authorization.k8s.io";
-  await write(CLUSTER_ROLES, "ClusterRole", { name }, { rules: rules("ClusterRole") });
-  await write(
-    CLUSTER_ROLE_BINDINGS,
-    "ClusterRoleBinding",
-    { name },
-    { subjects, roleRef: { apiGroup, kind: "ClusterRole", name } },
-  );
-  await write(ROLES, "Role", at, { rules: rules("Role") });
-  const roleRef = { apiGroup, kind: "Role", name: "mirror" };
-  await write(ROLE_BINDINGS, "RoleBinding", at, { subjects, roleRef });
-  const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: {} };
-  const answer = await world.source.request("POST", path(SERVICE_ACCOUNTS, { ...at, subresource: "token" }), {
-    body,
-  });
-  const { token } = (answer as { status: { token: string } }).status;
-  const credentials = await sourceCredentials();
-  const { ca, servername } = credentials.tls;
-  return new KubeClient({
-    cluster: "source",
-    credentials: {
-      ...credentials,
-      tls: { ...(ca && { ca }), ...(servername && { servername }) },
-      headers: async () => ({ authorization: `Bearer ${token}` }),
-    },
-  });
-}
-
 describe("the rights that MirrorController gives", () => {
-  afterEach(async () => {
-    for (const resource of [CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES])
-      await world.source.delete(resource, { name: `mirror-${world.id}` }).catch(unlessNotFound);
+  let least: LeastPrivilege;
+  beforeEach(() => {
+    least = new LeastPrivilege(world);
   });
+  afterEach(() => least.destroy());
+
+  /** A client with these rights, those that `Link` adds, and no others. */
+  async function asController(): Promise<KubeClient> {
+    const credentials = await least.controller({ createNamespaces: true });
+    await least.link({}, ["Role", "RoleBinding"]);
+    return new KubeClient({ cluster: "source", credentials });
+  }
 
   test("are enough to make a namespace, to see whether it is empty, and to remove it", async () => {
     const client = await asController();
