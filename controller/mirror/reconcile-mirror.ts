@@ -94,7 +94,11 @@ export class MirrorReconciler {
         link,
         signal,
       );
-      if (isRefusal(service)) return service;
+      if (isRefusal(service)) {
+        // A Service that is not ours, perhaps a mirror that was taken over by hand: no slice of ours may lead its calls away.
+        await objects.remove(refOf(key), undefined, signal);
+        return service;
+      }
       const refusal = await objects.ensureSlices(service, backends.of(link), link, signal);
       if (refusal !== undefined) return refusal;
     } catch (error) {
