@@ -6,7 +6,7 @@ import {
   type Link,
 } from "../../contract/index.ts";
 import { CredentialsError } from "../kube/credentials.ts";
-import { keyOf, type Secret } from "../kube/objects.ts";
+import { keyOf, refOf, type Secret } from "../kube/objects.ts";
 import { parseRemoteKubeconfig } from "../kube/remote-credentials.ts";
 import { LINKS } from "../kube/resource.ts";
 import type { Claims } from "./claims.ts";
@@ -40,7 +40,7 @@ export class LinkReconciler {
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<undefined> {
-    const { source, claims } = this.#options;
+    const { source, claims, targets } = this.#options;
     const link = source.links.get(key);
     if (link === undefined) {
       this.#cleaning.delete(key);
@@ -52,7 +52,9 @@ export class LinkReconciler {
       return undefined;
     }
     // Before anything is made for it: what was made must be removed before the Link is.
-    await this.#setFinalizers(key, link, [...new Set([...finalizers(link), LINK_FINALIZER])], signal);
+    const finalized = [...new Set([...finalizers(link), LINK_FINALIZER])];
+    const written = await this.#setFinalizers(key, link, finalized, signal);
+    if (!targets.has(key) && !written && !(await this.#isStillThere(key, link, signal))) return undefined;
     const target = this.#target(key, link);
     const active = claims.activeFor(link);
     if (active !== undefined && keyOf(active) !== key) {
@@ -91,6 +93,16 @@ export class LinkReconciler {
     return target;
   }
 
+  /**
+   * Whether a Link is there as it was last seen. A leader that has only just taken over may not have heard that one is gone,
+   * and what was made for it then would never be removed. From then on, none goes without us.
+   */
+  async #isStillThere(key: string, link: Link, signal: AbortSignal): Promise<boolean> {
+    const { source, writer } = this.#options;
+    const now = await writer.read({ resource: LINKS, store: source.links }, refOf(key), signal);
+    return now?.metadata.uid === link.metadata.uid && now?.metadata.deletionTimestamp === undefined;
+  }
+
   #drop(key: string): void {
     void this.#options.targets.get(key)?.stop();
     this.#options.targets.delete(key);
@@ -111,8 +123,9 @@ export class LinkReconciler {
     await this.#setFinalizers(key, link, others, signal);
   }
 
-  async #setFinalizers(key: string, link: Link, wanted: string[], signal: AbortSignal): Promise<void> {
-    if (wanted.length === finalizers(link).length) return;
+  /** Whether anything had to be written. */
+  async #setFinalizers(key: string, link: Link, wanted: string[], signal: AbortSignal): Promise<boolean> {
+    if (wanted.length === finalizers(link).length) return false;
     const { resourceVersion } = link.metadata;
     const shelf = { resource: LINKS, store: this.#options.source.links };
     await this.#options.writer.patch(
@@ -121,6 +134,7 @@ export class LinkReconciler {
       { metadata: { resourceVersion, finalizers: wanted } },
       { signal },
     );
+    return true;
   }
 }
 
