@@ -8,9 +8,10 @@ import {
 import { CredentialsError } from "../kube/credentials.ts";
 import { keyOf, refOf, type Secret } from "../kube/objects.ts";
 import { parseRemoteKubeconfig } from "../kube/remote-credentials.ts";
-import { LINKS } from "../kube/resource.ts";
+import { ENDPOINT_SLICES, LINKS, SERVICES } from "../kube/resource.ts";
 import type { Claims } from "./claims.ts";
 import { badCredentials, duplicateTarget, missingCredentials } from "./connection-state.ts";
+import { madeForSelector } from "./ownership.ts";
 import type { SourceCluster } from "./source.ts";
 import type { Access, Target } from "./target.ts";
 import type { SourceWriter } from "./writer.ts";
@@ -118,9 +119,25 @@ export class LinkReconciler {
       this.#cleaning.add(key);
       onDeleting(link, target);
     }
-    if (left > 0 || isBusy(link)) return;
+    if (left > 0 || isBusy(link) || (await this.#isSomethingLeft(link, signal))) return;
     const others = finalizers(link).filter((finalizer) => finalizer !== LINK_FINALIZER);
     await this.#setFinalizers(key, link, others, signal);
+  }
+
+  /**
+   * Whether the API server has anything that was made for a Link. What is known of it may be out of date in a leader that has
+   * only just taken over, and once the Link is gone nobody looks for what is left.
+   */
+  async #isSomethingLeft(link: Link, signal: AbortSignal): Promise<boolean> {
+    const { source, writer } = this.#options;
+    const selector = madeForSelector(link);
+    const services = { resource: SERVICES, store: source.services };
+    const slices = { resource: ENDPOINT_SLICES, store: source.slices };
+    const found = [
+      ...(await writer.refresh(services, selector, signal)),
+      ...(await writer.refresh(slices, selector, signal)),
+    ];
+    return found.length > 0;
   }
 
   /** Whether anything had to be written. */
