@@ -13,7 +13,7 @@ import type { Credentials } from "./credentials.ts";
 import type { KubeList, KubeObject, ObjectRef } from "./objects.ts";
 import { type Place, path, queryString, type Resource } from "./resource.ts";
 import { Throttle } from "./throttle.ts";
-import { type Answer, Transport } from "./transport.ts";
+import { type Answer, type Carrier, Transport, type TransportOptions } from "./transport.ts";
 import { readWatch, type WatchEvent } from "./watch.ts";
 
 export type * from "./calls.ts";
@@ -31,6 +31,8 @@ export interface KubeClientOptions {
   connections?: number;
   /** Finds how many writes at a time the server takes. @default one of its own */
   throttle?: Throttle;
+  /** Makes what carries the calls, anew for each set of credentials. @default connections over the network */
+  transport?: (options: TransportOptions) => Carrier;
 }
 
 const CALL_TIMEOUT_MS = 30_000;
@@ -50,14 +52,15 @@ const WATCH_IDLE_MS = 75_000;
  */
 export class KubeClient {
   readonly cluster: string;
-  readonly #options: Required<Omit<KubeClientOptions, "throttle" | "credentials">>;
+  readonly #options: Required<Omit<KubeClientOptions, "throttle" | "credentials" | "transport">>;
   readonly #throttle: Throttle;
-  #transport: Transport;
+  readonly #makeTransport: (options: TransportOptions) => Carrier;
+  #transport: Carrier;
   #server: string;
   readonly #swapListeners = new Set<() => void>();
 
   constructor(options: KubeClientOptions) {
-    const { credentials, throttle, ...rest } = options;
+    const { credentials, throttle, transport, ...rest } = options;
     this.cluster = options.cluster;
     this.#options = {
       userAgent: "isthmus-controller",
@@ -66,7 +69,8 @@ export class KubeClient {
       ...rest,
     };
     this.#throttle = throttle ?? new Throttle();
-    this.#transport = new Transport({ ...this.#options, credentials });
+    this.#makeTransport = transport ?? ((each) => new Transport(each));
+    this.#transport = this.#makeTransport({ ...this.#options, credentials });
     this.#server = credentials.server;
   }
 
@@ -217,7 +221,7 @@ export class KubeClient {
    */
   swapCredentials(credentials: Credentials): void {
     const old = this.#transport;
-    this.#transport = new Transport({ ...this.#options, credentials });
+    this.#transport = this.#makeTransport({ ...this.#options, credentials });
     this.#server = credentials.server;
     void old.retire();
     for (const listener of this.#swapListeners) listener();

@@ -48,11 +48,26 @@ export interface Answer {
   body: AsyncIterable<Buffer>;
 }
 
+/** What carries the calls to one API server under one set of credentials. */
+export interface Carrier {
+  /** Aborted when other credentials have taken over: watches then move, calls under way finish here. */
+  readonly retired: AbortSignal;
+  /**
+   * Send a call and wait for the beginning of its answer, whatever its status. The body must be read to its end or its
+   * iteration be left. Throws `UnreachableError`, or the reason of `call.signal`.
+   */
+  send(call: Call): Promise<Answer>;
+  /** Let what is under way finish, except watches, then close. */
+  retire(): Promise<void>;
+  /** Close now; calls under way fail. */
+  destroy(): Promise<void>;
+}
+
 /**
  * The connections to one API server under one set of credentials. A server that speaks HTTP/2, as all API servers do,
  * gets a single connection for everything, watches included; behind a proxy that does not, a bounded number.
  */
-export class Transport {
+export class Transport implements Carrier {
   readonly #cluster: string;
   readonly #credentials: Credentials;
   readonly #userAgent: string;
@@ -85,15 +100,10 @@ export class Transport {
     this.#writes = this.#pool.compose(callableOff);
   }
 
-  /** Aborted when other credentials have taken over: watches then move, calls under way finish here. */
   get retired(): AbortSignal {
     return this.#retired.signal;
   }
 
-  /**
-   * Send a call and wait for the beginning of its answer, whatever its status. The body must be read to its end or its
-   * iteration be left. Throws `UnreachableError`, or the reason of `call.signal`.
-   */
   async send(call: Call): Promise<Answer> {
     const site: CallSite = { cluster: this.#cluster, method: call.method, path: call.path };
     const guard = new Guard(call.signal);
@@ -157,13 +167,11 @@ export class Transport {
     return response;
   }
 
-  /** Let what is under way finish, except watches, then close the connections. */
   async retire(): Promise<void> {
     this.#retired.abort();
     await this.#pool.close();
   }
 
-  /** Close the connections now; calls under way fail. */
   async destroy(): Promise<void> {
     this.#retired.abort();
     await this.#pool.destroy();

@@ -71,52 +71,86 @@ const PROTECTED_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease"];
  * where it cannot start since the admin address is taken.
  */
 export async function runMirror(options: MirrorOptions, signal: AbortSignal): Promise<void> {
-  const { client, namespace = DEFAULT_NAMESPACE, clock = systemClock, random = Math.random, log } = options;
-  const dataPlane = options.dataPlane ?? "standalone";
-  const source = new SourceCluster({
-    client,
-    namespace,
-    federatedSelector: options.federatedSelector ?? DEFAULT_FEDERATED_SELECTOR,
-    localEndpoints: dataPlane === "standalone",
-    clock,
-    random,
-    log,
-  });
-  const metrics = new MirrorMetrics();
-  const initialized = new Initialized();
-  const listed = initialized.handle("the source's objects");
-  const election = new LeaderElection({
-    client,
-    namespace,
-    name: MIRROR,
-    durationMs: LEASE_MS,
-    renewDeadlineMs: RENEW_DEADLINE_MS,
-    identity: options.identity ?? `${hostname()}_${process.pid}`,
-    clock,
-    random,
-    log,
-  });
+  const role = new MirrorRole(options);
   const admin = new AdminServer({
     address: options.adminAddress ?? ":9990",
-    registry: metrics.registry,
-    initialized,
-    notReady: () => source.waitingFor(),
-    log,
+    registry: role.metrics.registry,
+    initialized: role.initialized,
+    notReady: () => role.notReady(),
+    log: options.log,
   });
-  let controller: MirrorController | undefined;
-  admin.state("leader", () => election.state());
-  admin.state("source", () => source.state());
-  admin.state("mirror", () => controller?.state() ?? null);
+  admin.state("leader", () => role.state().leader);
+  admin.state("source", () => role.state().source);
+  admin.state("mirror", () => role.state().mirror);
   await admin.listen();
+  try {
+    await role.run(signal);
+  } finally {
+    await admin.close();
+  }
+}
 
-  const lead = async (term: AbortSignal, fence: Fence) => {
-    controller = new MirrorController({
-      client,
+/** All of the role `mirror` but its admin address: what it does, it does by its clients and its clock. */
+export class MirrorRole {
+  readonly metrics = new MirrorMetrics();
+  readonly initialized = new Initialized();
+  readonly #options: MirrorOptions;
+  readonly #source: SourceCluster;
+  readonly #election: LeaderElection;
+  readonly #listed = this.initialized.handle("the source's objects");
+  #controller: MirrorController | undefined;
+
+  constructor(options: MirrorOptions) {
+    this.#options = options;
+    const { client, log } = options;
+    const common = { client, log, ...this.#surroundings };
+    this.#source = new SourceCluster({
+      ...common,
+      federatedSelector: options.federatedSelector ?? DEFAULT_FEDERATED_SELECTOR,
+      localEndpoints: this.#dataPlane === "standalone",
+    });
+    this.#election = new LeaderElection({
+      ...common,
+      name: MIRROR,
+      durationMs: LEASE_MS,
+      renewDeadlineMs: RENEW_DEADLINE_MS,
+      identity: options.identity ?? `${hostname()}_${process.pid}`,
+    });
+  }
+
+  /** Of what no complete list was had yet, or why not. */
+  notReady(): string[] {
+    return this.#source.waitingFor();
+  }
+
+  /** For `/state`. */
+  state(): { leader: unknown; source: unknown; mirror: unknown } {
+    return {
+      leader: this.#election.state(),
+      source: this.#source.state(),
+      mirror: this.#controller?.state() ?? null,
+    };
+  }
+
+  /** Watch the source, stand for election, and mirror while leading, until `signal` is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    const watching = this.#source.run(signal);
+    await Promise.race([this.#source.synced(), watching]);
+    this.#listed.done();
+    await this.#election.run((term, fence) => this.#lead(term, fence), signal);
+    await watching;
+  }
+
+  async #lead(term: AbortSignal, fence: Fence): Promise<void> {
+    const options = this.#options;
+    const { namespace, clock, random } = this.#surroundings;
+    this.#controller = new MirrorController({
+      client: options.client,
       fence,
       connect: options.connect ?? connectToTarget,
-      source,
+      source: this.#source,
       policy: {
-        dataPlane,
+        dataPlane: this.#dataPlane,
         namespace,
         localExclusions: options.localExclusions ?? {},
         protectedNamespaces: protectedNamespaces(namespace, options.allowNamespaces ?? []),
@@ -130,20 +164,20 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
       resyncMs: options.resyncMs ?? 600_000,
       clock,
       random,
-      metrics,
-      log,
+      metrics: this.metrics,
+      log: options.log,
     });
-    await controller.run(term);
-    controller = undefined;
-  };
-  try {
-    const watching = source.run(signal);
-    await Promise.race([source.synced(), watching]);
-    listed.done();
-    await election.run(lead, signal);
-    await watching;
-  } finally {
-    await admin.close();
+    await this.#controller.run(term);
+    this.#controller = undefined;
+  }
+
+  get #dataPlane(): DataPlane {
+    return this.#options.dataPlane ?? "standalone";
+  }
+
+  get #surroundings(): { namespace: string; clock: Clock; random: () => number } {
+    const { namespace = DEFAULT_NAMESPACE, clock = systemClock, random = Math.random } = this.#options;
+    return { namespace, clock, random };
   }
 }
 

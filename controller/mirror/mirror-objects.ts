@@ -40,7 +40,11 @@ export class MirrorObjects {
   /** Make it so. A refusal where another object has the name of the Service or of a slice. */
   async ensure(plan: Plan, signal: AbortSignal): Promise<Refusal | undefined> {
     const service = await this.#ensureService(plan, signal);
-    if (isRefusal(service)) return service;
+    if (isRefusal(service)) {
+      // A Service that is not ours, perhaps a mirror that was taken over by hand: no slice of ours may lead its calls away.
+      await this.remove(plan.service.metadata, undefined, signal);
+      return service;
+    }
     const existing = this.#slicesOf(service.metadata);
     const desired = plan.slices(service, existing);
     const names = new Set(desired.map(({ metadata }) => metadata.name));

@@ -13,6 +13,11 @@ import type { EndpointSlice, KubeObject } from "../kube/objects.ts";
 /** Selects all mirrors that any Isthmus in the cluster has made, and their slices. */
 export const OURS_SELECTOR = `${MANAGED_BY_LABEL}=${MANAGER},${MIRRORED_LABEL}`;
 
+/** Selects all that was made for a Link. */
+export function madeForSelector(link: Link): string {
+  return `${MANAGED_BY_LABEL}=${MANAGER},${LINK_LABEL}=${linkLabelValue(link.metadata)}`;
+}
+
 /** Whether an object was made for a Link: only such objects may be changed or deleted. */
 export function isMadeFor(object: KubeObject, link: Link): boolean {
   return linkLabelOf(object) === linkLabelValue(link.metadata);

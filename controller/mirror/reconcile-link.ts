@@ -1,7 +1,7 @@
 import { CREDENTIALS_SECRET_TYPE, LINK_FINALIZER, type Link } from "../../contract/index.ts";
 import { CredentialsError } from "../kube/credentials.ts";
-import { keyOf, type Secret } from "../kube/objects.ts";
-import { LINKS } from "../kube/resource.ts";
+import { keyOf, refOf, type Secret } from "../kube/objects.ts";
+import { ENDPOINT_SLICES, LINKS, SERVICES } from "../kube/resource.ts";
 import type { Claims } from "./claims.ts";
 import {
   badCredentials,
@@ -12,6 +12,7 @@ import {
 import type { LinkerdCopies } from "./credentials/linkerd-copy.ts";
 import { readCredentials } from "./credentials/reading.ts";
 import { secretKeyOf } from "./credentials/secrets.ts";
+import { madeForSelector } from "./ownership.ts";
 import type { SourceCluster } from "./source.ts";
 import type { Access, Target } from "./target/target.ts";
 import type { SourceWriter } from "./writer.ts";
@@ -43,7 +44,7 @@ export class LinkReconciler {
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<undefined> {
-    const { source, claims } = this.#options;
+    const { source, claims, targets } = this.#options;
     const link = source.links.get(key);
     if (link === undefined) {
       this.#cleaning.delete(key);
@@ -56,7 +57,9 @@ export class LinkReconciler {
       return undefined;
     }
     // Before anything is made for it: what was made must be removed before the Link is.
-    await this.#setFinalizers(key, link, [...new Set([...finalizers(link), LINK_FINALIZER])], signal);
+    const finalized = [...new Set([...finalizers(link), LINK_FINALIZER])];
+    const written = await this.#setFinalizers(key, link, finalized, signal);
+    if (!targets.has(key) && !written && !(await this.#isStillThere(key, link, signal))) return undefined;
     const target = this.#target(key, link);
     const active = claims.activeFor(link);
     if (active !== undefined && keyOf(active) !== key) {
@@ -105,6 +108,16 @@ export class LinkReconciler {
     return target;
   }
 
+  /**
+   * Whether a Link is there as it was last seen. A leader that has only just taken over may not have heard that one is gone,
+   * and what was made for it then would never be removed. From then on, none goes without us.
+   */
+  async #isStillThere(key: string, link: Link, signal: AbortSignal): Promise<boolean> {
+    const { source, writer } = this.#options;
+    const now = await writer.read({ resource: LINKS, store: source.links }, refOf(key), signal);
+    return now?.metadata.uid === link.metadata.uid && now?.metadata.deletionTimestamp === undefined;
+  }
+
   #drop(key: string): void {
     void this.#options.targets.get(key)?.stop();
     this.#options.targets.delete(key);
@@ -125,14 +138,31 @@ export class LinkReconciler {
       this.#cleaning.add(key);
       onDeleting(link, target);
     }
-    if (left > 0 || isBusy(link)) return;
+    if (left > 0 || isBusy(link) || (await this.#isSomethingLeft(link, signal))) return;
     await copies?.remove(link, signal);
     const others = finalizers(link).filter((finalizer) => finalizer !== LINK_FINALIZER);
     await this.#setFinalizers(key, link, others, signal);
   }
 
-  async #setFinalizers(key: string, link: Link, wanted: string[], signal: AbortSignal): Promise<void> {
-    if (wanted.length === finalizers(link).length) return;
+  /**
+   * Whether the API server has anything that was made for a Link. What is known of it may be out of date in a leader that has
+   * only just taken over, and once the Link is gone nobody looks for what is left.
+   */
+  async #isSomethingLeft(link: Link, signal: AbortSignal): Promise<boolean> {
+    const { source, writer } = this.#options;
+    const selector = madeForSelector(link);
+    const services = { resource: SERVICES, store: source.services };
+    const slices = { resource: ENDPOINT_SLICES, store: source.slices };
+    const found = [
+      ...(await writer.refresh(services, selector, signal)),
+      ...(await writer.refresh(slices, selector, signal)),
+    ];
+    return found.length > 0;
+  }
+
+  /** Whether anything had to be written. */
+  async #setFinalizers(key: string, link: Link, wanted: string[], signal: AbortSignal): Promise<boolean> {
+    if (wanted.length === finalizers(link).length) return false;
     const { resourceVersion } = link.metadata;
     const shelf = { resource: LINKS, store: this.#options.source.links };
     await this.#options.writer.patch(
@@ -141,6 +171,7 @@ export class LinkReconciler {
       { metadata: { resourceVersion, finalizers: wanted } },
       { signal },
     );
+    return true;
   }
 }
 

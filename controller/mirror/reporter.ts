@@ -112,13 +112,17 @@ export class LinkReporter {
     };
     const status = linkStatus(link, report, new Date(clock.now()));
     if (sameStatus(link.status, status)) return undefined;
-    this.#writtenAt.set(key, clock.monotonic());
-    await writer.patch(
-      { resource: LINKS, store: source.links },
-      key,
-      { status },
-      { signal, subresource: "status" },
-    );
+    try {
+      await writer.patch(
+        { resource: LINKS, store: source.links },
+        key,
+        { status },
+        { signal, subresource: "status" },
+      );
+    } finally {
+      // Not from when it was handed over: the throttle may have held it back until a moment ago.
+      this.#writtenAt.set(key, clock.monotonic());
+    }
     return undefined;
   }
 }

@@ -1,6 +1,7 @@
 import { MANAGER } from "../../contract/index.ts";
 import type { Fence, KubeClient } from "../kube/client.ts";
 import { isNotFound } from "../kube/errors.ts";
+import { listAll } from "../kube/list.ts";
 import { type KubeObject, type ObjectRef, refOf } from "../kube/objects.ts";
 import type { Resource } from "../kube/resource.ts";
 import type { Store } from "../kube/store.ts";
@@ -50,6 +51,17 @@ export class SourceWriter {
       if (isNotFound(error)) return undefined;
       throw error;
     }
+  }
+
+  /** Ask the API server itself for all objects with these labels; what was not known of is known then. */
+  async refresh<T extends KubeObject>(
+    shelf: Shelf<T>,
+    labelSelector: string,
+    signal: AbortSignal,
+  ): Promise<T[]> {
+    const { items } = await listAll(this.#client, shelf.resource, { labelSelector }, { signal });
+    for (const item of items) shelf.store.wrote(item);
+    return items;
   }
 
   /** Make an object; never touches one that is there (409). */

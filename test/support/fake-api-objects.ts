@@ -30,6 +30,14 @@ export interface Preconditions {
   resourceVersion?: string | undefined;
 }
 
+/** What the objects of a fake API server are told from each other by. */
+export interface FakeObjectsOptions {
+  /** The time, as Kubernetes writes it. @default the system's */
+  timestamp?: () => string;
+  /** @default random ones */
+  uid?: () => string;
+}
+
 /** Kinds of which a write to the object leaves the status alone, and the other way round. */
 const WITH_STATUS = new Set(["services", "pods", "namespaces", "links"]);
 
@@ -44,9 +52,16 @@ export class FakeObjects {
   readonly #listeners = new Set<(change: Change) => void>();
   #version = 100;
   #clusterIp = 0;
+  readonly #timestamp: () => string;
+  readonly #uid: () => string;
   /** Changes still known; those from before `compactedAt` are forgotten. */
   history: Change[] = [];
   compactedAt = 0;
+
+  constructor(options: FakeObjectsOptions = {}) {
+    this.#timestamp = options.timestamp ?? (() => new Date().toISOString());
+    this.#uid = options.uid ?? randomUUID;
+  }
 
   get version(): number {
     return this.#version;
@@ -86,16 +101,21 @@ export class FakeObjects {
     if (this.find(resource, { namespace, name })) {
       throw new Refusal(409, "AlreadyExists", `${resource.plural} "${name}" already exists`);
     }
-    if (resource.namespaced && !this.#collection("namespaces").has(namespace ?? "")) {
+    const home = this.#collection("namespaces").get(namespace ?? "");
+    if (resource.namespaced && home === undefined) {
       throw new Refusal(404, "NotFound", `namespaces "${namespace}" not found`);
+    }
+    if (resource.namespaced && home?.metadata.deletionTimestamp !== undefined) {
+      const message = `unable to create new content in namespace ${namespace} because it is being terminated`;
+      throw new Refusal(403, "Forbidden", `${resource.plural} "${name}" is forbidden: ${message}`);
     }
     const object = structuredClone(given);
     object.apiVersion = apiVersion(resource);
     object.kind = resource.kind;
     delete object.metadata.resourceVersion;
     delete object.metadata.deletionTimestamp;
-    object.metadata.uid = randomUUID();
-    object.metadata.creationTimestamp = new Date().toISOString();
+    object.metadata.uid = this.#uid();
+    object.metadata.creationTimestamp = this.#timestamp();
     if (resource.plural === "links") object.metadata.generation = 1;
     if (resource.plural === "services") this.#giveClusterIp(object);
     if (WITH_STATUS.has(resource.plural)) delete (object as { status?: unknown }).status;
@@ -175,7 +195,7 @@ export class FakeObjects {
     }
     if ((current.metadata.finalizers ?? []).length > 0) {
       const going = structuredClone(current);
-      going.metadata.deletionTimestamp ??= new Date().toISOString();
+      going.metadata.deletionTimestamp ??= this.#timestamp();
       return this.#replace(resource, current, going);
     }
     if (resource.plural === "namespaces") this.#empty(ref.name);

@@ -1,0 +1,464 @@
+import { isDeepStrictEqual } from "node:util";
+import { type Link, parseEgressPorts, sliceName } from "../../../contract/index.ts";
+import type { EndpointSlice, KubeObject, Lease, Service } from "../../../controller/kube/objects.ts";
+import { ENDPOINT_SLICES, LINKS, SERVICES } from "../../../controller/kube/resource.ts";
+import type { Controllers } from "./controllers.ts";
+import {
+  type Claim,
+  claims,
+  ownerOf,
+  podAddresses,
+  serviceDifferences,
+  sliceDifferences,
+  slicesOf,
+  type Verdict,
+  verdictOf,
+} from "./model.ts";
+import type { Network } from "./network.ts";
+import { type ClusterName, OWN_NAMESPACE, PROTECTED } from "./scene.ts";
+import type { Write } from "./simulated-api.ts";
+import { clustersOf, type Touch, type World } from "./world.ts";
+
+/** The laws, by the names that a broken one is reported under. */
+export type Law =
+  | "only what is ours is written (1)"
+  | "nothing is deleted before the target is known (2)"
+  | "nothing wanted is deleted (2)"
+  | "what is written is what is wanted (3)"
+  | "a write changes something (4)"
+  | "at rest nothing is written (4)"
+  | "at rest all is as it must be (3, 5)"
+  | "a hand edit is undone within a second (6)"
+  | "a mirror keeps its egress port (6)"
+  | "what changes shows within two seconds (7)"
+  | "protected namespaces are never written (10)"
+  | "a deleted Link leaves nothing (11)"
+  | "only the holder of the lease writes (8)"
+  | "never two lead (8)"
+  | "another takes over within 20 seconds (8)"
+  | "a status is written once a second at most (7)"
+  | "a Link stays under 256 KiB (7)"
+  | "no storm of calls (5)"
+  | "the process lives";
+
+export interface Violation {
+  law: Law;
+  message: string;
+  at: number;
+}
+
+export interface LawsOptions {
+  world: World;
+  network: Network;
+  controllers: () => Controllers;
+}
+
+/** What a controller decided may land so much later: the longest of all timeouts and pauses together, or what is usual. */
+const SLACK_STORMY_MS = 250_000;
+const SLACK_FAIR_MS = 10_000;
+/** So long after the weather has cleared, nothing of it is left: no pause, no half-open watch. */
+const AFTERMATH_MS = 200_000;
+/** What no watch shows is looked at every half minute. */
+const UNSEEN_MS = 36_000;
+const MAX_LINK_BYTES = 256 * 1024;
+
+/** Watches over everything that controllers do, and over what they fail to do in time. The first violation is kept. */
+export class Laws {
+  readonly #options: LawsOptions;
+  violation: Violation | undefined;
+  /** How often each law was looked at where it could have been broken. */
+  readonly checked = new Map<Law, number>();
+  /** Writes of controllers that were accepted, but for leases. */
+  writes = 0;
+  /** The latest of them, in words. */
+  lastWrite = "";
+  /** Since when the weather has been fair, by API server: nothing else than what a controller does delays it. */
+  readonly fairSince = new Map<string, number>();
+  readonly #egressPorts = new Map<string, { process: string; at: number; ports: Map<number, number> }>();
+  readonly #statusSent = new Map<string, number>();
+  /** When the leader at work may have begun. */
+  #termFrom = 0;
+  /** When an object went that was in a mirror's way. */
+  readonly #unseen = new Map<string, number>();
+  readonly #holders: { from: number; holder: string | undefined }[] = [];
+  #calls = { from: 0, count: 0 };
+
+  constructor(options: LawsOptions) {
+    this.#options = options;
+    options.world.sourceApi.onWrite = (write) => this.#wrote(write);
+    options.world.onTouch = (touch) => this.#touched(touch);
+  }
+
+  break(law: Law, message: string): void {
+    this.violation ??= { law, message, at: this.#now };
+  }
+
+  /** Hold a law to have been looked at; broken where `broken` says how. */
+  check(law: Law, broken: string | undefined | false): void {
+    this.checked.set(law, (this.checked.get(law) ?? 0) + 1);
+    if (broken) this.break(law, broken);
+  }
+
+  called(): void {
+    const now = this.#now;
+    if (now - this.#calls.from > 10_000) this.#calls = { from: now, count: 0 };
+    this.#calls.count++;
+    this.check(
+      "no storm of calls (5)",
+      this.#calls.count > 10_000 && `more than 10,000 calls in ten seconds`,
+    );
+  }
+
+  get #now(): number {
+    return this.#options.world.time.now;
+  }
+
+  #wrote(write: Write): void {
+    if (write.collection === "leases.coordination.k8s.io") {
+      this.#wroteLease(write);
+      return;
+    }
+    this.writes++;
+    this.lastWrite = told(write);
+    // What was under way when the lease was given up may arrive later; versions and preconditions keep it from doing harm.
+    const holder = this.#holders.findLast(({ from }) => from <= write.sentAt)?.holder;
+    this.check(
+      "only the holder of the lease writes (8)",
+      holder !== write.process &&
+        `${told(write)}, but ${holder || "nobody"} held the lease when that was sent`,
+    );
+    switch (write.collection) {
+      case "services":
+        this.#wroteMirror(write);
+        break;
+      case "endpointslices.discovery.k8s.io":
+        this.#wroteSlice(write);
+        break;
+      case "links.isthmus.dev":
+        this.#wroteLink(write);
+        break;
+      case "pods":
+        this.check("only what is ours is written (1)", write.request.subresource !== "status" && told(write));
+        break;
+      case "events":
+        break;
+      default:
+        this.break("only what is ours is written (1)", `${told(write)}, of which nothing is ours`);
+    }
+  }
+
+  #wroteLease({ after, at, process }: Write): void {
+    const holder = (after as Lease).spec?.holderIdentity;
+    const running = this.#options.controllers().running();
+    // Who renews its lease leads already.
+    const acquires = running.some(({ name, role }) => name === process && !isLeading(role));
+    if (this.#holders.at(-1)?.holder !== holder || acquires) {
+      this.#holders.push({ from: at, holder });
+      this.#termFrom = at;
+      this.#statusSent.clear();
+    }
+    const leading = running.filter(({ role }) => isLeading(role));
+    this.check(
+      "never two lead (8)",
+      leading.length > 1 &&
+        `${leading.map(({ name }) => name).join(" and ")} both take themselves for the leader`,
+    );
+  }
+
+  #wroteMirror(write: Write): void {
+    this.#wroteObject(write);
+    const before = write.before as Service | undefined;
+    const after = write.after as Service | undefined;
+    const key = keyOf(write);
+    const known = this.#knownVerdict(write, key, false);
+    if (after === undefined) {
+      if (!mustGo(write)) this.#egressPorts.delete(key);
+      this.#mayDelete(write, before);
+      if (known === undefined) return;
+      const wanted = known.kind === "mirror" && !mustGo(write) && this.#isFor(before, known.claim);
+      this.check(
+        "nothing wanted is deleted (2)",
+        wanted && `${told(write)}, which is wanted and known to be`,
+      );
+      return;
+    }
+    this.#keepsPorts(write, key, after);
+    if (known === undefined) return;
+    if (known.kind !== "mirror") {
+      if (known.mayStand) return;
+      const why = known.kind === "refused" ? known.reason : "nobody wants it";
+      this.check("what is written is what is wanted (3)", `${told(write)}, which should not be: ${why}`);
+      return;
+    }
+    const wrong = serviceDifferences(after, known.claim, known.ports);
+    this.check(
+      "what is written is what is wanted (3)",
+      wrong.length > 0 && `${told(write)}: ${wrong.join("; ")}`,
+    );
+  }
+
+  #wroteSlice(write: Write): void {
+    this.#wroteObject(write);
+    const slice = (write.after ?? write.before) as EndpointSlice | undefined;
+    const name = slice?.metadata.labels?.["kubernetes.io/service-name"] ?? "";
+    const key = `${slice?.metadata.namespace}/${name}`;
+    const known = this.#knownVerdict(write, key, true);
+    if (write.after === undefined) {
+      this.#mayDelete(write, write.before);
+      if (known === undefined) return;
+      const wanted = known.kind === "mirror" && !mustGo(write) && this.#isFor(write.before, known.claim);
+      this.check(
+        "nothing wanted is deleted (2)",
+        wanted && `${told(write)}, whose mirror is wanted and known to be`,
+      );
+      return;
+    }
+    if (known?.kind !== "mirror" || slice === undefined) return;
+    const [namespace, mirrorName = ""] = key.split("/");
+    const mirror = this.#options.world.source.find(SERVICES, { namespace, name: mirrorName });
+    if (mirror === undefined) return;
+    const wrong = sliceDifferences(
+      mirror,
+      [slice],
+      known.claim.link,
+      podAddresses(this.#options.world.source),
+    );
+    this.check(
+      "what is written is what is wanted (3)",
+      wrong.length > 0 && `${told(write)}: ${wrong.join("; ")}`,
+    );
+  }
+
+  #wroteObject(write: Write): void {
+    const { before, after } = write;
+    const { source } = this.#options.world;
+    const namespace = (after ?? before)?.metadata.namespace ?? "";
+    this.check("protected namespaces are never written (10)", PROTECTED.includes(namespace) && told(write));
+    const owner = before && ownerOf(source, before);
+    this.check(
+      "only what is ours is written (1)",
+      before !== undefined && owner === undefined && `${told(write)}, which is not ours`,
+    );
+    const next = after && ownerOf(source, after);
+    const moved = owner && next && owner.spec.targetClusterName !== next.spec.targetClusterName;
+    this.check(
+      "only what is ours is written (1)",
+      moved &&
+        `${told(write)}, which was for cluster ${owner.spec.targetClusterName}, for ${next.spec.targetClusterName}`,
+    );
+    this.check(
+      "a write changes something (4)",
+      before !== undefined && after !== undefined && withoutVersion(before, after) && told(write),
+    );
+  }
+
+  /** Whether whoever wrote could know that something is not wanted: the Link is going, or its target was listed. */
+  #mayDelete(write: Write, before: KubeObject | undefined): void {
+    const owner = before && ownerOf(this.#options.world.source, before);
+    if (owner === undefined || owner.metadata.deletionTimestamp !== undefined || mustGo(write)) return;
+    const cluster = owner.spec.targetClusterName as ClusterName;
+    const { complete } = this.#options.network.knowledge(write.process, cluster, "services");
+    this.check(
+      "nothing is deleted before the target is known (2)",
+      !complete && `${told(write)}, but this process has no complete list of cluster ${cluster}`,
+    );
+  }
+
+  #keepsPorts(write: Write, key: string, after: Service): void {
+    const ports = parseEgressPorts(after.metadata.annotations?.["isthmus.dev/egress-ports"]);
+    const last = this.#egressPorts.get(key);
+    this.#egressPorts.set(key, { process: write.process, at: this.#now, ports });
+    // A service port that went and came again may have another.
+    if (last?.process !== write.process) return;
+    // Nobody else decided anything about it since, so that it can only have been edited or deleted by hand.
+    const touched = this.#options.world.decidedAt(key, clustersOf(key));
+    if (touched > last.at - this.#slack()) return;
+    const moved = [...last.ports].filter(([port, egress]) => ports.has(port) && ports.get(port) !== egress);
+    this.check(
+      "a mirror keeps its egress port (6)",
+      moved.length > 0 &&
+        `${told(write)} moves its ports ${moved.map(([port]) => port)} from ${text(last.ports)} to ${text(ports)}`,
+    );
+  }
+
+  #wroteLink(write: Write): void {
+    const [before, after] = [write.before, write.after] as (Link | undefined)[];
+    if (before !== undefined && after === undefined) {
+      const left = this.#leftOf(before);
+      this.check(
+        "a deleted Link leaves nothing (11)",
+        left !== undefined && `Link ${before.metadata.name} went, and left ${left}`,
+      );
+      return;
+    }
+    if (after === undefined || before === undefined) return;
+    this.check(
+      "only what is ours is written (1)",
+      !isDeepStrictEqual(before.spec, after.spec) && told(write),
+    );
+    this.check(
+      "a Link stays under 256 KiB (7)",
+      JSON.stringify(after).length > MAX_LINK_BYTES && told(write),
+    );
+    if (write.request.subresource !== "status") return;
+    const place = `${write.process} ${after.metadata.uid}`;
+    const pause = Math.abs(write.sentAt - (this.#statusSent.get(place) ?? Number.NEGATIVE_INFINITY));
+    this.#statusSent.set(place, write.sentAt);
+    // Measured by the clock of the process.
+    const law = "a status is written once a second at most (7)";
+    this.check(law, pause < 940 && `${told(write)}, ${pause} ms after the last time`);
+  }
+
+  /** What is left of a Link that was not put there by somebody a moment ago. */
+  #leftOf(link: Link): string | undefined {
+    const { source } = this.#options.world;
+    const label = `${OWN_NAMESPACE}.${link.metadata.name}`;
+    for (const each of [...source.list(SERVICES), ...source.list(ENDPOINT_SLICES)]) {
+      const { labels = {}, namespace, name } = each.metadata;
+      if (labels["isthmus.dev/link"] !== label || labels["app.kubernetes.io/managed-by"] !== "isthmus")
+        continue;
+      const mirror = each.kind === "Service" ? name : (labels["kubernetes.io/service-name"] ?? "");
+      const touched = this.#options.world.touchedByHand(`${namespace}/${mirror}`);
+      if (touched < this.#now - this.#slack()) return `${each.kind} ${namespace}/${name}`;
+    }
+    return undefined;
+  }
+
+  /** Whether an object is made for a Link to the same cluster as that of a claim. */
+  #isFor(object: KubeObject | undefined, claim: Claim): boolean {
+    const owner = object && ownerOf(this.#options.world.source, object);
+    return owner?.spec.targetClusterName === claim.cluster;
+  }
+
+  /**
+   * What a key must be, if whoever wrote must have known: nothing that decides about it has changed since the oldest state
+   * that can have been looked at for this write.
+   */
+  #knownVerdict(write: Write, key: string, pods: boolean): Verdict | undefined {
+    const { world, network } = this.#options;
+    const clusters = clustersOf(key);
+    const since = this.#now - this.#slack();
+    const sources = ["links.isthmus.dev", "services", "endpointslices.discovery.k8s.io", "namespaces"];
+    if (pods) sources.push("pods");
+    const active = clusters.filter((cluster) => this.#hasLink(cluster));
+    const knowledge = [
+      ...sources.map((collection) => network.knowledge(write.process, "source", collection)),
+      ...active.map((cluster) => network.knowledge(write.process, cluster, "services")),
+    ];
+    if (knowledge.some(({ complete }) => !complete)) return undefined;
+    const oldest = Math.min(...knowledge.map((each) => each.oldestSince(since, this.#now)));
+    if (world.touchedAt(key, clusters) >= oldest) return undefined;
+    for (const cluster of active) {
+      const { listedAsOf } = network.knowledge(write.process, cluster, "services");
+      // A new term asks the targets anew, and so does a Link with another selector.
+      if (listedAsOf < Math.max(world.relistedAt(cluster), this.#termFrom)) return undefined;
+    }
+    return verdictOf(world, key, claims(world).get(key) ?? []);
+  }
+
+  #hasLink(cluster: ClusterName): boolean {
+    return (this.#options.world.source.list(LINKS) as Link[]).some(
+      ({ spec }) => spec.targetClusterName === cluster,
+    );
+  }
+
+  #slack(): number {
+    return this.isFair("source", AFTERMATH_MS) ? SLACK_FAIR_MS : SLACK_STORMY_MS;
+  }
+
+  /** Whether nothing has delayed this API server's answers for so long. */
+  isFair(api: string, forMs: number): boolean {
+    const since = this.fairSince.get(api);
+    return since !== undefined && this.#now - since >= forMs;
+  }
+
+  #touched({ what, at, byHand, unseen }: Touch): void {
+    const { world } = this.#options;
+    if (unseen) this.#unseen.set(what, at);
+    if (!this.isFair("source", AFTERMATH_MS)) return;
+    const limit = unseen ? UNSEEN_MS : byHand ? 1_000 : 2_000;
+    world.time.after(limit, () => {
+      const keys = what.includes("/") ? [what] : [...claims(world).keys()];
+      const sure = (key: string) =>
+        unseen || !(at - (this.#unseen.get(key) ?? Number.NEGATIVE_INFINITY) < UNSEEN_MS);
+      for (const key of keys.filter(sure)) this.#isDone(key, at, byHand && !unseen);
+    });
+  }
+
+  /** Whether a key is as it must be, nothing having changed since `at`, and nothing keeping a controller from it. */
+  #isDone(key: string, at: number, byHand: boolean): void {
+    const { world } = this.#options;
+    const clusters = clustersOf(key);
+    if (world.touchedAt(key, clusters) !== at || !this.#canAct(clusters, at)) return;
+    const law: Law = byHand
+      ? "a hand edit is undone within a second (6)"
+      : "what changes shows within two seconds (7)";
+    this.check(law, this.#differences(key));
+  }
+
+  /** Whether a leader has been at work for a while, and nothing is or was wrong with what decides about these clusters. */
+  #canAct(clusters: readonly ClusterName[], at: number): boolean {
+    const { world } = this.#options;
+    const controllers = this.#options.controllers();
+    const leading = controllers
+      .running()
+      .some(({ role, startedAt }) => isLeading(role) && startedAt < at - 60_000);
+    if (!leading || controllers.changedAt > at - 60_000 || !this.isFair("source", AFTERMATH_MS)) return false;
+    return clusters
+      .filter((cluster) => this.#hasLink(cluster))
+      .every(
+        (cluster) =>
+          this.isFair(cluster, AFTERMATH_MS) && world.secretIsGoodSince(cluster) < at - AFTERMATH_MS,
+      );
+  }
+
+  #differences(key: string): string | undefined {
+    const { world } = this.#options;
+    const { source } = world;
+    const [namespace, name = ""] = key.split("/");
+    const mirror = source.find(SERVICES, { namespace, name });
+    const verdict = verdictOf(world, key, claims(world).get(key) ?? []);
+    if (verdict.kind !== "mirror") {
+      const ours = mirror !== undefined && ownerOf(source, mirror) !== undefined && !verdict.mayStand;
+      return ours
+        ? `mirror ${key} is still there: ${verdict.kind === "refused" ? verdict.reason : "nobody wants it"}`
+        : undefined;
+    }
+    if (mirror === undefined) return `mirror ${key} is missing`;
+    const wrong = [
+      ...serviceDifferences(mirror, verdict.claim, verdict.ports),
+      ...sliceDifferences(mirror, slicesOf(source, mirror), verdict.claim.link, podAddresses(source)),
+    ];
+    return wrong.length > 0 ? `mirror ${key}: ${wrong.join("; ")}` : undefined;
+  }
+}
+
+export function isLeading(role: { state(): { leader: unknown } }): boolean {
+  return (role.state().leader as { leading: boolean }).leading;
+}
+
+/** Whether somebody made something of an object that no mirror and no slice of one can be, so that it goes whatever is known. */
+function mustGo({ before }: Write): boolean {
+  const { spec, metadata } = (before ?? {}) as Partial<Service>;
+  const mirror = metadata?.labels?.["kubernetes.io/service-name"];
+  return spec?.clusterIP === "None" || (mirror !== undefined && metadata?.name !== sliceName(mirror));
+}
+
+function keyOf({ before, after }: Write): string {
+  const { namespace, name } = (after ?? before)!.metadata;
+  return `${namespace}/${name}`;
+}
+
+function told({ process, verb, collection, request, before, after }: Write): string {
+  const { namespace = "", name = "" } = (after ?? before)?.metadata ?? {};
+  const part = request.subresource === undefined ? "" : `/${request.subresource}`;
+  return `${process}: ${verb} ${collection}${part} ${namespace}/${name}`;
+}
+
+function withoutVersion(before: KubeObject, after: KubeObject): boolean {
+  return before.metadata.resourceVersion === after.metadata.resourceVersion;
+}
+
+function text(ports: ReadonlyMap<number, number>): string {
+  return [...ports].map(([port, egress]) => `${port}=${egress}`).join(",");
+}

@@ -1,0 +1,68 @@
+import type { LabelSelector } from "../../../contract/index.ts";
+
+/** Everything that can be in a simulation, by name. */
+
+/** Cluster `c` with a service `a-b`, and `b-c` with a service `a`, both want the mirror `a-b-c`. */
+export const CLUSTERS = ["east", "c", "b-c"] as const;
+export type ClusterName = (typeof CLUSTERS)[number];
+
+/** Links by name: two clusters have two. */
+export const LINK_TARGETS = {
+  east: "east",
+  "east-again": "east",
+  c: "c",
+  "b-c": "b-c",
+  "b-c-again": "b-c",
+} as const satisfies Record<string, ClusterName>;
+export type LinkName = keyof typeof LINK_TARGETS;
+export const LINK_NAMES = Object.keys(LINK_TARGETS) as LinkName[];
+
+export const OWN_NAMESPACE = "isthmus";
+/** Namespaces in which exported services are; the last may have no mirrors. */
+export const NAMESPACES_OF_SERVICES = ["shop", "pay", "lab", "kube-system"] as const;
+export const PROTECTED = ["kube-system", "kube-public", "kube-node-lease", OWN_NAMESPACE];
+/** Namespaces of the source that come and go. */
+export const MORTAL_NAMESPACES = ["shop", "pay", "lab"] as const;
+
+const LONG = `a-service-with-a-name-that-is-so-long-that-it-must-be-shortened`.slice(0, 61);
+export const SERVICE_NAMES = ["web", "api", "a", "a-b", LONG] as const;
+
+export const POD_NAMES = ["egress-0", "egress-1", "egress-2"] as const;
+
+/** A place where an exported service can be. */
+export interface Place {
+  cluster: ClusterName;
+  namespace: string;
+  service: string;
+}
+
+/** Selectors that a Link can have. */
+export const SELECTORS: Record<string, LabelSelector | undefined> = {
+  default: undefined,
+  gold: { matchLabels: { "example.com/tier": "gold" } },
+  both: {
+    matchExpressions: [
+      { key: "mirror.linkerd.io/exported", operator: "Exists" },
+      { key: "example.com/tier", operator: "In", values: ["gold", "silver"] },
+    ],
+  },
+  nothing: {},
+};
+
+/** Labels and annotations that services have, and whether their mirrors get them too. */
+export const LABELS: Record<string, "copied" | "dropped"> = {
+  "example.com/tier": "copied",
+  "team.example/name": "copied",
+  "app.kubernetes.io/managed-by": "dropped",
+  "argocd.argoproj.io/instance": "dropped",
+  "mirror.linkerd.io/exported": "dropped",
+};
+export const ANNOTATIONS: Record<string, "copied" | "dropped" | "always"> = {
+  "example.com/note": "copied",
+  "team.example/owner": "copied",
+  "kubectl.kubernetes.io/last-applied-configuration": "dropped",
+  "isthmus.dev/egress-ports": "dropped",
+  "config.linkerd.io/opaque-ports": "always",
+};
+/** Exclusions that a Link can have. */
+export const EXCLUSIONS = [[], ["team.example/*"], ["example.com/note", "config.linkerd.io/opaque-ports"]];
