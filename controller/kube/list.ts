@@ -18,7 +18,7 @@ export interface ListAllOptions<T extends KubeObject> {
   pageSize?: number | undefined;
   /** Most objects taken. @default any number */
   capacity?: number | undefined;
-  /** Most bytes of what is kept, as `weigh` counts them. @default any number */
+  /** Most bytes of what is kept, as `weigh` counts them; a few times as many may be sent. @default any number */
   maxBytes?: number | undefined;
   /** How long all pages together may take. @default five minutes: no API server keeps the place to continue from for longer */
   limitMs?: number | undefined;
@@ -36,6 +36,8 @@ export interface CompleteList<T> {
 const LIMIT_MS = 300_000;
 /** Pages may be empty where a selector leaves nothing of them, but not many in a row: servers go on by themselves. */
 const MAX_EMPTY_PAGES = 20;
+/** What is sent may be so many times more than what is kept of it: the rest costs time, and in that others wait. */
+const SENT_FOR_KEPT = 4;
 /** A page that is too long is asked for again with so many times fewer objects. */
 const SHRINK = 8;
 
@@ -69,6 +71,7 @@ class Listing<T extends KubeObject> {
   readonly #items: T[] = [];
   readonly #keys = new Set<string>();
   #bytes = 0;
+  #sentBytes = 0;
   #emptyPages = 0;
 
   constructor(client: KubeClient, resource: Resource<T>, selection: Selection, options: ListAllOptions<T>) {
@@ -114,6 +117,7 @@ class Listing<T extends KubeObject> {
       const key = keyOf(object);
       if (this.#keys.has(key)) throw this.#contradiction(`names ${JSON.stringify(key)} twice`);
       this.#keys.add(key);
+      if (maxBytes !== undefined && Number.isFinite(maxBytes)) this.#sentBytes += weigh(object);
       const kept = transform(object);
       if (kept === undefined) continue;
       this.#items.push(kept);
@@ -122,7 +126,10 @@ class Listing<T extends KubeObject> {
     if (capacity !== undefined && this.#keys.size > capacity) {
       throw this.#tooLarge(`more than ${capacity} objects`);
     }
-    if (maxBytes !== undefined && this.#bytes > maxBytes) throw this.#tooLarge(`more than ${maxBytes} bytes`);
+    if (maxBytes === undefined) return;
+    if (this.#bytes > maxBytes) throw this.#tooLarge(`more than ${maxBytes} bytes`);
+    if (this.#sentBytes > SENT_FOR_KEPT * maxBytes)
+      throw this.#tooLarge(`more than ${SENT_FOR_KEPT * maxBytes} bytes as it is sent`);
   }
 
   #checkProgress(objects: number, samePlace: boolean): void {

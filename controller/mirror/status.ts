@@ -117,7 +117,12 @@ function countReasons(services: readonly LinkServiceStatus[]): string {
 }
 
 function byFailureThenName(a: LinkServiceStatus, b: LinkServiceStatus): number {
-  return rank(a) - rank(b) || compare(a.namespace, b.namespace) || compare(a.name, b.name);
+  return (
+    rank(a) - rank(b) ||
+    compare(a.namespace, b.namespace) ||
+    compare(a.name, b.name) ||
+    compare(a.mirror, b.mirror)
+  );
 }
 
 function rank(service: LinkServiceStatus): number {
