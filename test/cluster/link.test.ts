@@ -77,11 +77,6 @@ describe("a Link says why it has no connection", () => {
     await world.reason("Connected", "Connected");
   });
 
-  test("when the target cannot take its selector", async () => {
-    await world.link({ selector: { matchLabels: { "no label": "?" } } });
-    await world.reason("Connected", "InvalidSpec");
-  });
-
   test("when an older Link has the same target: that one mirrors, until it goes", async () => {
     await world.link({}, "remote");
     await mirrored("web");
