@@ -26,7 +26,7 @@ afterAll(async () => {
   await world.destroy();
   await client.close();
   await proxy.close();
-});
+}, 600_000);
 
 const statusWrites = () =>
   record.filter(({ method, path }) => method === "PATCH" && /\/links\/remote\/status/.test(path));

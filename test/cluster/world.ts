@@ -30,6 +30,7 @@ import {
   SERVICES,
 } from "../../controller/kube/resource.ts";
 import { type MirrorOptions, runMirror } from "../../controller/mirror/main.ts";
+import { forAll } from "../../scripts/bench/bare-client.ts";
 import { kubeconfigPath } from "../../scripts/clusters/index.ts";
 import { until } from "./until.ts";
 import { Wire } from "./wire.ts";
@@ -506,9 +507,10 @@ export class World {
     }
     for (const [client, name] of this.#namespaces) {
       // A namespace takes seconds to go; other tests must not see its services for so long.
-      for (const { metadata } of (await client.list(SERVICES, { namespace: name })).items) {
-        await client.delete(SERVICES, { namespace: name, name: metadata.name }).catch(unlessNotFound);
-      }
+      const { items } = await client.list(SERVICES, { namespace: name });
+      await forAll(items, 16, ({ metadata }) =>
+        client.delete(SERVICES, { namespace: name, name: metadata.name }).catch(unlessNotFound),
+      );
       await client.delete(NAMESPACES, { name }).catch(unlessNotFound);
     }
     for (const cluster of [this.source, this.target]) {
