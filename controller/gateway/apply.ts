@@ -82,19 +82,34 @@ export class Applier {
     await runtime.syncMap(files.status, entries);
   }
 
-  /** Entries whose backend the worker does not have yet are kept out until the reload that brings it. */
   async #syncMaps(maps: readonly DesiredMap[]): Promise<number> {
     const { runtime } = this.#options;
     const backends = await runtime.backends();
     let changes = 0;
-    for (const { file, entries, backend } of maps) {
-      const usable = backend
-        ? new Map([...entries].filter(([, value]) => backends.has(backend(value))))
-        : entries;
-      const { added, changed, removed } = await runtime.syncMap(file, usable);
+    for (const map of maps) {
+      const { added, changed, removed } = await runtime.syncMap(map.file, await this.#usable(map, backends));
       changes += added + changed + removed;
     }
     return changes;
+  }
+
+  /**
+   * Entries whose backend the worker does not have yet are kept out until the reload that brings it. What the entry was
+   * before stays that long, if it is for the same: a reload may take longer than a call waits.
+   */
+  async #usable(map: DesiredMap, backends: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
+    const { file, entries, backend, subject } = map;
+    const early = backend ? [...entries].filter(([, value]) => !backends.has(backend(value))) : [];
+    if (!backend || early.length === 0) return entries;
+    const present = await this.#options.runtime.map(file);
+    const usable = new Map(entries);
+    for (const [key, value] of early) {
+      const before = present.get(key);
+      const same = before !== undefined && subject !== undefined && subject(before) === subject(value);
+      if (same && backends.has(backend(before))) usable.set(key, before);
+      else usable.delete(key);
+    }
+    return usable;
   }
 
   /** Workers from before a reload may carry connections of such a caller, and handshakes that are about to be one. */

@@ -31,6 +31,12 @@ export interface EgressSettings extends CommonSettings {
   targets: readonly GatewayTarget[];
 }
 
+/**
+ * How often a dead address is looked at, in milliseconds, where living ones are looked at less often. The mirror controller
+ * probes gateways, too: once it has found one alive, calls come, and must not find a server that HAProxy thinks dead.
+ */
+const DEAD_PERIOD_MS = 500;
+
 /** Addresses that one host name may stand for at a time. */
 const ADDRESSES_A_NAME = 4;
 
@@ -91,7 +97,8 @@ function backend(target: GatewayTarget, { files }: EgressSettings): Section {
     `verifyhost ${identity}`,
     "check",
     `check-sni ${identity}`,
-    `inter ${check.periodMs}ms fall ${check.failures} rise 1`,
+    `inter ${check.periodMs}ms downinter ${Math.min(check.periodMs, DEAD_PERIOD_MS)}ms`,
+    `fall ${check.failures} rise 1`,
     // A peer that does not acknowledge for so long is gone, and so is the connection.
     "tcp-ut 30s",
   ].join(" ");

@@ -44,6 +44,7 @@ export function egressPicture({ settings, services, links }: EgressInput): Pictu
         file: settings.files.routes,
         entries: routesOf(services, ways, settings.ports, problems),
         backend: (value) => value.slice(0, value.indexOf("/")),
+        subject: (value) => value.slice(value.indexOf("/", value.indexOf("/") + 1) + 1),
       },
     ],
     problems,

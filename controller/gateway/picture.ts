@@ -28,6 +28,8 @@ export interface DesiredMap {
   entries: ReadonlyMap<string, string>;
   /** The backend that an entry's value leads to, where it leads to one: it must be there before the entry. */
   backend?: (value: string) => string;
+  /** What an entry's value is for: until the backend of a new value is there, an old one for the same stays in use. */
+  subject?: (value: string) => string;
 }
 
 /** Keys and values of a map stand in a file of lines and in commands: nothing that means something there may be in them. */

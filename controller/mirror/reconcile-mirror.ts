@@ -113,16 +113,16 @@ export class MirrorReconciler {
       return undefined;
     }
 
+    const mirror = source.services.get(key);
     const slices = target.slicesOf(remote);
-    const headless =
-      mode === MODE.gateway && isMirroredByPod(remote, slices, policy.dataPlane, source.services.get(key));
+    const headless = mode === MODE.gateway && isMirroredByPod(remote, slices, policy.dataPlane, mirror);
     const direct = mode === MODE.gateway && !headless;
     const egressPorts = direct ? this.#assign(key, examined) : new Map<number, number>();
     if (egressPorts === undefined) return this.#refuse(claim, portsExhausted(ports));
     if (!direct) ports.release(key);
 
     const pods = headless ? this.#podEndpoints(claim) : [];
-    const way = ways.of(link, remote, target.availabilityOf(remote) === "empty");
+    const way = ways.of(link, remote, mirror, target.availabilityOf(remote) === "empty");
     const shape = { ports: examined.ports, mode, headless, egressPorts };
     const refusal = await this.#ensure(
       {
@@ -156,7 +156,7 @@ export class MirrorReconciler {
     if (!source.hasNamespace(remote.metadata.namespace ?? "")) return undefined;
     const egressPorts = this.#assign(key, examined);
     const ready = claims.podsOf(claim).get(key)?.ready ?? false;
-    const way = ways.of(link, remote, !ready);
+    const way = ways.of(link, remote, source.services.get(key), !ready);
     if (egressPorts === undefined) return portsExhausted(ports);
     const shape = { ports: examined.ports, egressPorts, gateway: way.gateway };
     return await this.#ensure(

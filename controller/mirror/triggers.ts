@@ -177,7 +177,10 @@ export class Triggers {
       current?.metadata.generation === previous?.metadata.generation &&
       current?.metadata.deletionTimestamp === previous?.metadata.deletionTimestamp;
     const { source, targets, links, statuses } = this.#options;
-    // A status, mostly ours, changes nothing but itself.
+    // A mirror names the gateway that its service chooses once the status says how that is reached.
+    if (current !== undefined && chosenGateways(current) !== chosenGateways(previous))
+      this.addMirrorsOf(current, targets.get(keyOf(current)));
+    // Else a status, mostly ours, changes nothing but itself.
     if (same && current?.metadata.finalizers?.join() === previous?.metadata.finalizers?.join()) return;
     links.add(keyOf(link));
     statuses.add(keyOf(link));
@@ -215,6 +218,12 @@ export class Triggers {
   #wakeIfDeleted(link: Link): void {
     if (link.metadata.deletionTimestamp !== undefined) this.#options.links.add(keyOf(link));
   }
+}
+
+/** Those that the status tells of. */
+function chosenGateways(link: Link | undefined): string {
+  const chosen = (link?.status?.gateways ?? []).filter(({ name }) => name !== undefined);
+  return chosen.map(({ namespace, name }) => `${namespace}/${name}`).join();
 }
 
 /** Keys of the Services that a service of a target may stand behind, whether it is to or not. */

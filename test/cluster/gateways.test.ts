@@ -88,14 +88,14 @@ async function balance(...ips: string[]): Promise<void> {
   await world.target.patch(SERVICES, ref, { status }, { type: "merge", subresource: "status" });
 }
 
-async function makeGatewayService(port = 4143): Promise<void> {
+async function makeGatewayService(port = 4143, identity = "gateway.elsewhere.demo.mesh"): Promise<void> {
   await world.target.create(SERVICES, {
     apiVersion: "v1",
     kind: "Service",
     metadata: {
       namespace: world.isthmus,
       name: "isthmus-gateway",
-      annotations: { "mirror.linkerd.io/gateway-identity": "gateway.elsewhere.demo.mesh" },
+      annotations: { "mirror.linkerd.io/gateway-identity": identity },
     },
     spec: {
       type: "LoadBalancer",
@@ -162,7 +162,7 @@ describe.each(["standalone", "linkerd"] as const)("in the data plane %s a gatewa
   test("that was found dead is dead to a controller that starts over, which writes nothing, until it lives", async () => {
     gateway.status = 503;
     await world.link({ gatewayAddresses: [HERE], probe: gateway.probe });
-    const first = await world.start({ dataPlane });
+    const first = await world.start({ dataPlane, linkerdNamespace: world.namespace });
     await world.export("web");
     await world.reason("GatewayAlive", "GatewayDead");
     await expectEndpoints(`${named} not ready`);
@@ -170,7 +170,7 @@ describe.each(["standalone", "linkerd"] as const)("in the data plane %s a gatewa
     await first.stop();
 
     const before = await world.fingerprint();
-    const second = await world.start({ dataPlane });
+    const second = await world.start({ dataPlane, linkerdNamespace: world.namespace });
     await until(async () =>
       expect(await second.metric('isthmus_link_connected{target_cluster_name="remote"}')).toBe(1),
     );
@@ -191,6 +191,59 @@ describe.each(["standalone", "linkerd"] as const)("in the data plane %s a gatewa
     expect(await world.reason("GatewayAlive", "GatewayNotProbed")).toMatchObject({ status: "Unknown" });
     expect(gateway.asked).toBe(0);
     expect(await controller.metric('gateway_alive{target_cluster_name="remote"}')).toBe(1);
+  });
+});
+
+/** How an exported service chooses the gateway of `makeGatewayService`, or another beside it. */
+function choosing(name = "isthmus-gateway") {
+  return {
+    annotations: {
+      "mirror.linkerd.io/gateway-name": name,
+      "mirror.linkerd.io/gateway-ns": world.isthmus,
+    },
+  };
+}
+
+describe("a gateway that exported services choose", () => {
+  const chosen = async () => (await world.mirror("web-remote")).metadata.annotations?.["isthmus.dev/gateway"];
+
+  test("is the Link's own by what it proves, also to a controller that starts over, which writes nothing", async () => {
+    await world.putEgressPod("10.1.0.2");
+    await makeGatewayService(4143, "gateway.remote.demo.mesh");
+    await world.link({ gatewayAddresses: [HERE], probe: gateway.probe });
+    const first = await world.start();
+    for (const name of ["web", "web-1", "web-2", "web-3"]) await world.export(name, choosing());
+    await expectEndpoints("10.1.0.2 ready");
+    await world.reason("GatewayAlive", "GatewayAlive");
+    await world.reason("Synced", "Synced");
+    expect(await chosen()).toBeUndefined();
+    await first.stop();
+
+    const second = await world.start();
+    await until(async () =>
+      expect(await second.metric('isthmus_link_connected{target_cluster_name="remote"}')).toBe(1),
+    );
+    await gateway.probed(4);
+    expect(second.writes).toEqual([]);
+  });
+
+  test("is named by a mirror when the Link's status says how it is reached, and no sooner", async () => {
+    await world.putEgressPod("10.1.0.2");
+    await makeGatewayService(5143, "second.remote.demo.mesh");
+    await balance("203.0.113.1");
+    await world.link({ gatewayAddresses: [HERE] });
+    await world.start();
+    await world.export("web");
+    await expectEndpoints("10.1.0.2 ready");
+    await world.reason("Synced", "Synced");
+
+    await world.export("web", choosing());
+    const ref = `${world.isthmus}/isthmus-gateway`;
+    const port = await until(async () => {
+      expect(await chosen()).toBe(ref);
+      return (await gateways())?.[1]?.port;
+    });
+    expect(port).toBe(5143);
   });
 });
 

@@ -6,6 +6,7 @@ import { parse } from "yaml";
 import {
   type Condition,
   type LINK_CONDITION,
+  LINK_KIND,
   type Link,
   type LinkServiceStatus,
   type LinkSpec,
@@ -399,9 +400,12 @@ export class World {
       ...[SERVICES, ENDPOINT_SLICES].map((each) =>
         this.source.list<KubeObject>(each, { namespace: this.namespace }),
       ),
-      ...[LINKS, EVENTS, SECRETS].map((each) =>
-        this.source.list<KubeObject>(each, { namespace: this.isthmus }),
-      ),
+      ...[LINKS, SECRETS].map((each) => this.source.list<KubeObject>(each, { namespace: this.isthmus })),
+      // Kubernetes itself has something to say of egress pods that have no node.
+      this.source.list(EVENTS, {
+        namespace: this.isthmus,
+        fieldSelector: `involvedObject.kind=${LINK_KIND}`,
+      }),
     ]);
     return Object.fromEntries(
       all.flatMap(({ items }) =>

@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { $, type ProcessOutput } from "zx";
+import { COMPONENT, COMPONENT_LABEL, DEFAULT_NAMESPACE } from "../../contract/index.ts";
 import { kubeconfigPath, kubectlPath } from "../../scripts/clusters/index.ts";
 import { eventually } from "./wait.ts";
 
@@ -77,11 +78,34 @@ export class TestMesh {
     return JSON.parse(await this.kubectl(cluster, "get", ...args, "-o", "json"));
   }
 
+  /**
+   * The access log of a cluster's ingress, an entry a call.
+   *
+   * @param pods labels of the ingress' pods @default those of the cluster's own
+   */
+  async ingressLog(cluster: string, pods = `${COMPONENT_LABEL}=${COMPONENT.ingress}`): Promise<CallSeen[]> {
+    const of = ["-n", DEFAULT_NAMESPACE, "-l", pods, "-c", "haproxy", "--tail", "-1"];
+    const log = await this.kubectl(cluster, "logs", ...of);
+    return log
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line));
+  }
+
   /** `curl` in the pod of the Deployment `caller`; its output, or undefined when it fails. */
   async curl(cluster: string, url: string): Promise<string | undefined> {
     const run = await this.tryKubectl(cluster, "exec", "deploy/caller", "--", "curl", "-sf", "-m", "5", url);
     return run.exitCode === 0 ? run.stdout : undefined;
   }
+}
+
+/** A call as the ingress of a gateway tells it; `docs/gateway.md` has all of it. */
+export interface CallSeen {
+  source?: string;
+  identity?: string;
+  tls?: string;
+  sni?: string;
+  route?: string;
 }
 
 /** A Deployment of the demo's server, which answers on 8888 with `payload`, and, unless it only calls, its Service. */

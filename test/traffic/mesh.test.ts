@@ -77,7 +77,7 @@ describe("a mesh of east and west", () => {
   test("crosses by mutual TLS: west's gateway saw east's certificate", async () => {
     await mesh.curl("east", "http://payments-west:8888");
     const call = await until(async () => {
-      const log = await ingressLog(mesh, "west");
+      const log = await mesh.ingressLog("west");
       return log.find(
         (entry) => entry.route === "default/payments:8888" || entry.sni?.startsWith("payments-8888-"),
       );
@@ -194,15 +194,6 @@ async function everything(mesh: TestMesh, cluster: string): Promise<string[]> {
 }
 
 const namesOf = 'jsonpath={range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{"\\n"}{end}';
-
-async function ingressLog(mesh: TestMesh, cluster: string): Promise<Record<string, string>[]> {
-  const pods = ["-n", "isthmus", "-l", "app.kubernetes.io/component=gateway-ingress", "-c", "haproxy"];
-  const log = await mesh.kubectl(cluster, "logs", ...pods, "--tail", "200");
-  return log
-    .split("\n")
-    .filter((line) => line.startsWith("{"))
-    .map((line) => JSON.parse(line));
-}
 
 async function gatewayOf(mesh: TestMesh, cluster: string): Promise<{ address: string; port: number }> {
   const node = await mesh.kubectl(

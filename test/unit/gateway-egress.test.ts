@@ -2,7 +2,9 @@ import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { gatewayBackend } from "../../controller/gateway/egress-config.ts";
+import { egressPicture } from "../../controller/gateway/egress-routes.ts";
 import type { Picture } from "../../controller/gateway/picture.ts";
+import { egressSettings } from "../../controller/gateway/settings.ts";
 import type { CertificateAndKey } from "../../controller/identity/leaf.ts";
 import type { Service } from "../../controller/kube/objects.ts";
 import { callPlain, type OpenCall, startEcho } from "../support/calls.ts";
@@ -209,6 +211,17 @@ if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: $
     expect(await call().echo("hello")).toBe("hello");
   });
 
+  test("finds out soon that a dead gateway lives, however seldom it looks at those that do", async () => {
+    const link = linkTo("east", ingress.options.port);
+    link.spec.probe = { period: "1h", failureThreshold: 1 };
+    await ingress.ingress([service], []);
+    await egress.egress([mirrorOf(service, "east", port)], [link]);
+    await eventually(async () => (await serverStates("east")).every((status) => status.startsWith("DOWN")));
+    await ingress.ingress([service], ["west"]);
+    await eventually(async () => (await serverStates("east")).every((status) => status === "UP"));
+    expect(await call().echo("hello")).toBe("hello");
+  });
+
   test("calls the pod that a mirror of one pod of a headless service is for", async () => {
     const db = headless(exportedService({ name: "db", port: 5432 }));
     const slice = sliceOf(db, echo.port, { endpoints: [{ addresses: ["127.0.0.1"], hostname: "db-0" }] });
@@ -247,7 +260,7 @@ if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: $
       const link = linkWith(linkTo("east", 1), own, at);
       const plain = mirrorOf(exportedService({ name: "plain", port: echo.port }), "east", port + 1);
       await ingress.ingress([exportedService({ name: "plain", port: echo.port })], ["west"]);
-      expect(await egress.egress([mirror, plain], [link])).toMatchObject({ reloaded: true, changes: 2 });
+      expect(await egress.egress([mirror, plain], [link])).toMatchObject({ reloaded: true, changes: 1 });
       expect(await call().echo("chosen")).toBe("chosen");
       expect(await call(port + 1).echo("own")).toBe("own");
       calls[0]!.close();
@@ -318,6 +331,26 @@ if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: $
     await egress.master.reload();
     expect(await egress.runtime.digest()).toBe(good);
     expect(await call().echo("hello")).toBe("hello");
+  });
+
+  test("keeps the way to a service until there is a worker that has the new one, and to no other service", async () => {
+    const gateway = { namespace: "gateways", name: "second", port: 1, identity: identityOf("east") };
+    const link = linkWith(linkTo("east", ingress.options.port), {
+      ...gateway,
+      addresses: [{ address: "127.0.0.1", alive: true }],
+    });
+    const without = (mirrored: Service): Picture => ({
+      ...egressPicture({
+        settings: egressSettings(egress.options),
+        services: [throughGateway(mirrorOf(mirrored, "east", port), "gateways/second")],
+        links: [link],
+      }),
+      config: "global\n  description 0123456789abcdef\n  no such keyword\n",
+    });
+    expect((await egress.apply(without(service))).refused).toBeDefined();
+    expect(await call().echo("hello")).toBe("hello");
+    await egress.apply(without(exportedService({ name: "other", port: echo.port })));
+    expect(await call().echo("hello")).toBe("closed");
   });
 
   test("writes a line for each call that says where it went", async () => {

@@ -11,6 +11,7 @@ import { gatewayKey } from "../../controller/mirror/gateways/choice.ts";
 import type { FoundService } from "../../controller/mirror/gateways/gateway-services.ts";
 import { Gateways } from "../../controller/mirror/gateways/gateways.ts";
 import { GatewayMetrics } from "../../controller/mirror/gateways/metrics.ts";
+import { Ways } from "../../controller/mirror/gateways/ways.ts";
 import { BY_TARGET } from "../../controller/mirror/source.ts";
 import { linkStatus } from "../../controller/mirror/status.ts";
 import { FakeClock, settle } from "../support/fake-clock.ts";
@@ -501,6 +502,42 @@ describe("a gateway that a service chooses", () => {
         identity: "second.remote.demo.mesh",
       },
     ]);
+  });
+
+  test("is named by a mirror once the status says how it is reached: before that, calls would be closed", async () => {
+    const link = scene.put({ probe });
+    const ways = new Ways(scene.gateways, scene.backends);
+    const named = (mirror: Service | undefined, as = link) =>
+      ways.of(as, choosing(), mirror, false).gateway ?? "the Link's own";
+    const before = anExport("web-remote");
+    const elsewhere = anExport("web-remote", { annotations: { "isthmus.dev/gateway": "gateways/first" } });
+    const first = { namespace: "gateways", name: "first" };
+
+    // Nothing is known of it, and it may turn out to be the Link's own.
+    expect([undefined, before, elsewhere].map((mirror) => named(mirror))).toEqual([
+      "the Link's own",
+      "the Link's own",
+      first,
+    ]);
+    await scene.say(second(), ref);
+    // A new mirror's calls wait for the status; nobody else gets them.
+    expect([undefined, before, elsewhere].map((mirror) => named(mirror))).toEqual([
+      ref,
+      "the Link's own",
+      first,
+    ]);
+    const told = scene.report(link);
+    expect([undefined, before, elsewhere].map((mirror) => named(mirror, told))).toEqual([ref, ref, ref]);
+  });
+
+  test.each<[string, FoundService]>([
+    ["is not there", undefined],
+    ["has no address", second({ ingress: [] })],
+  ])("is named by a mirror where it %s: its calls are closed, not carried by another", async (_, found) => {
+    const link = scene.put({});
+    await scene.say(found as Service | undefined, ref);
+    const way = new Ways(scene.gateways, scene.backends).of(link, choosing(), anExport("web-remote"), false);
+    expect(way).toMatchObject({ gateway: ref, problem: expect.any(String) });
   });
 
   test("has a life of its own, and the condition tells which one is dead", async () => {

@@ -52,9 +52,9 @@ export class LinkerdCopies {
     this.#options = options;
   }
 
-  /** The condition `CredentialsCopied`, once that is known. */
+  /** The condition `CredentialsCopied`, once that is known. What an earlier controller found out holds until this one has. */
   condition(link: Link): LinkCondition | undefined {
-    return this.#conditions.get(keyOf(link));
+    return this.#conditions.get(keyOf(link)) ?? writtenCondition(link);
   }
 
   /** Let Linkerd have these credentials of a Link. Throws what is worth another try. */
@@ -152,8 +152,7 @@ export class LinkerdCopies {
 
   #become(link: Link, condition: LinkCondition): void {
     const { events, onNews } = this.#options;
-    const written = link.status?.conditions?.find(({ type }) => type === condition.type);
-    const before = this.#conditions.get(keyOf(link)) ?? written;
+    const before = this.condition(link);
     this.#conditions.set(keyOf(link), condition);
     onNews(keyOf(link));
     if (condition.status !== "False" || before?.reason === condition.reason) return;
@@ -191,6 +190,13 @@ export class LinkerdCopies {
       message: `Linkerd cannot be given the credentials in Secret ${namespace}/${name}: ${error.detail}${todo}`,
     };
   }
+}
+
+function writtenCondition(link: Link): LinkCondition | undefined {
+  const written = link.status?.conditions?.find(({ type }) => type === LINK_CONDITION.credentialsCopied);
+  if (written === undefined) return undefined;
+  const { type, status, reason, message } = written;
+  return { type, status, reason: reason as LinkCondition["reason"], message };
 }
 
 /** Whether Linkerd reads the same from both; what others add is no difference. */
