@@ -23,6 +23,7 @@ import { Reflector, type ReflectorState } from "../kube/reflector.ts";
 import { ENDPOINT_SLICES, LINKS, NAMESPACES, PODS, type Resource, SERVICES } from "../kube/resource.ts";
 import { Store } from "../kube/store.ts";
 import { CredentialsSecrets } from "./credentials/secrets.ts";
+import { gatewayOf } from "./desired.ts";
 import { memberEntries } from "./federated.ts";
 import { linkLabelOf, mirrorsOfSlice, OURS_SELECTOR } from "./ownership.ts";
 import { isEmptySelector, selectorQuery } from "./selector.ts";
@@ -33,6 +34,7 @@ export const BY_LINK = "link";
 export const BY_MIRROR = "mirror";
 export const BY_TARGET = "target";
 export const BY_MEMBER = "member";
+export const BY_GATEWAY = "gateway";
 export const BY_NAMESPACE = "namespace";
 export const BY_CREATOR = "creator";
 
@@ -59,11 +61,7 @@ export class SourceCluster {
     .index(BY_LINK, (link) => [linkLabelValue(link.metadata)]);
   /** Of those, one may be forbidden or missing: each says so itself, and nothing else waits for it. */
   readonly credentials: CredentialsSecrets;
-  /** Mirrors; by member, federated ones: under the names of their members' clusters. */
-  readonly services = new Store<Service>()
-    .index(BY_LINK, byLink)
-    .index(BY_NAMESPACE, byNamespace)
-    .index(BY_MEMBER, (service) => [...memberEntries(service).keys()]);
+  readonly services = mirrorStore();
   readonly slices = new Store<EndpointSlice>()
     .index(BY_LINK, byLink)
     .index(BY_MIRROR, mirrorsOfSlice)
@@ -166,6 +164,19 @@ export class SourceCluster {
   slicesOf(link: { namespace: string; name: string }): EndpointSlice[] {
     return this.slices.by(BY_LINK, linkLabelValue(link));
   }
+}
+
+/** A store of mirrors. */
+export function mirrorStore(): Store<Service> {
+  return (
+    new Store<Service>()
+      .index(BY_LINK, byLink)
+      .index(BY_NAMESPACE, byNamespace)
+      // Federated ones, under the names of their members' clusters.
+      .index(BY_MEMBER, (service) => [...memberEntries(service).keys()])
+      // Those that name a gateway other than their Link's own, under the label of the Link.
+      .index(BY_GATEWAY, (service) => (gatewayOf(service) === undefined ? [] : byLink(service)))
+  );
 }
 
 function byLink(object: KubeObject): string[] {

@@ -215,12 +215,14 @@ describe("a mesh of east and west", () => {
     }, 240_000);
 
     test("calls it through the Link's own again when it chooses no more, and leaves the second alone", async () => {
+      const lostBefore = lost;
       await choose(undefined);
       await until(
         async () => (await waysOf("payments", 4)).own === 4,
         "payments to be called through the Link's own",
       );
       expect(await waysOf("payments", 10)).toEqual({ own: 10, second: 0 });
+      expect(lost).toBe(lostBefore);
       await until(async () => (await reachedAt(SECOND_GATEWAY)).length === 0, "the second to be forgotten");
     }, 180_000);
   });

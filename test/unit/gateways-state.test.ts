@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { Registry } from "prom-client";
-import type { GatewayReference, Link, LinkSpec } from "../../contract/index.ts";
+import { type GatewayReference, type Link, type LinkSpec, linkLabelValue } from "../../contract/index.ts";
 import { silentLog } from "../../controller/kube/log.ts";
 import { keyOf, type Service } from "../../controller/kube/objects.ts";
 import { Store } from "../../controller/kube/store.ts";
-import type { DataPlane } from "../../controller/mirror/desired.ts";
+import { type DataPlane, desiredService } from "../../controller/mirror/desired.ts";
 import type { LinkEvent } from "../../controller/mirror/events.ts";
 import { Backends } from "../../controller/mirror/gateways/backends.ts";
 import { gatewayKey } from "../../controller/mirror/gateways/choice.ts";
@@ -12,7 +12,7 @@ import type { FoundService } from "../../controller/mirror/gateways/gateway-serv
 import { Gateways } from "../../controller/mirror/gateways/gateways.ts";
 import { GatewayMetrics } from "../../controller/mirror/gateways/metrics.ts";
 import { Ways } from "../../controller/mirror/gateways/ways.ts";
-import { BY_TARGET } from "../../controller/mirror/source.ts";
+import { BY_LINK, BY_TARGET, mirrorStore } from "../../controller/mirror/source.ts";
 import { linkStatus } from "../../controller/mirror/status.ts";
 import { FakeClock, settle } from "../support/fake-clock.ts";
 import { aGatewayService, aLink, anEgressPod, anExport, ready } from "../support/mirror-objects.ts";
@@ -20,7 +20,10 @@ import { aGatewayService, aLink, anEgressPod, anExport, ready } from "../support
 /** Links' gateways with everything around them made up: what answers, what names stand for, what the targets say. */
 class Scene {
   readonly clock = new FakeClock();
-  readonly links = new Store<Link>().index(BY_TARGET, (link) => [link.spec.targetClusterName]);
+  readonly links = new Store<Link>()
+    .index(BY_TARGET, (link) => [link.spec.targetClusterName])
+    .index(BY_LINK, (link) => [linkLabelValue(link.metadata)]);
+  readonly mirrors = mirrorStore();
   readonly pods = new Store<ReturnType<typeof anEgressPod>>();
   /** IP addresses that do not answer, and how. */
   readonly dead = new Map<string, string>();
@@ -40,7 +43,7 @@ class Scene {
 
   constructor(dataPlane: DataPlane = "linkerd") {
     this.gateways = new Gateways({
-      source: { links: this.links },
+      source: { links: this.links, services: this.mirrors },
       dataPlane,
       target: () => ({
         services: {
@@ -569,6 +572,27 @@ describe("a gateway that a service chooses", () => {
       problem: expect.stringContaining(words),
     });
     expect(scene.gateways.statusOf(link)).toHaveLength(1);
+  });
+
+  test("that no service chooses any more stays in the status for as long as a mirror names it: calls still go through it", async () => {
+    let link = scene.put({ probe });
+    await scene.say(second(), ref);
+    link = scene.put({ probe }, {}, { gateways: scene.gateways.statusOf(link) });
+    const mirror = desiredService(choosing(), link, { ports: [], mode: "gateway", gateway: ref });
+    scene.mirrors.apply({ ...mirror, metadata: { ...mirror.metadata, resourceVersion: "1" } });
+    scene.wanted = [];
+    // Its Service is not watched any more.
+    scene.said.clear();
+    scene.gateways.refresh(keyOf(link));
+    expect(scene.gateways.statusOf(link)).toMatchObject([
+      {},
+      { ...ref, addresses: [{ address: "203.0.113.2" }] },
+    ]);
+    const without = desiredService(choosing(), link, { ports: [], mode: "gateway" });
+    const before = scene.news.length;
+    scene.mirrors.apply({ ...without, metadata: { ...without.metadata, resourceVersion: "2" } });
+    expect(scene.gateways.statusOf(link)).toHaveLength(1);
+    expect(scene.news.length).toBeGreaterThan(before);
   });
 
   test("may prove another cluster's name only where names do not hold the cluster's", async () => {

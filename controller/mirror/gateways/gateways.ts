@@ -3,17 +3,19 @@ import {
   GATEWAY_IDENTITY_ANNOTATION,
   type GatewayReference,
   LINK_CONDITION,
+  LINK_LABEL,
   LINK_REASON,
   type Link,
   type LinkGatewayStatus,
+  linkLabelValue,
 } from "../../../contract/index.ts";
 import type { Clock } from "../../kube/clock.ts";
 import type { Log } from "../../kube/log.ts";
 import { keyOf, type Service } from "../../kube/objects.ts";
-import type { DataPlane } from "../desired.ts";
+import { type DataPlane, gatewayOf } from "../desired.ts";
 import { activeLink } from "../duplicates.ts";
 import type { LinkEvents } from "../events.ts";
-import { BY_TARGET, type SourceCluster } from "../source.ts";
+import { BY_GATEWAY, BY_LINK, BY_TARGET, type SourceCluster } from "../source.ts";
 import type { ConnectionState } from "../status.ts";
 import { GatewayAddresses, targetKey } from "./addresses.ts";
 import { gatewayChoice, gatewayKey, isProblem } from "./choice.ts";
@@ -40,7 +42,7 @@ export interface TargetGateways {
 }
 
 export interface GatewaysOptions {
-  source: Pick<SourceCluster, "links">;
+  source: Pick<SourceCluster, "links" | "services">;
   dataPlane: DataPlane;
   target: (link: Link) => TargetGateways | undefined;
   clock: Clock;
@@ -111,12 +113,21 @@ export class Gateways {
         for (const other of others) if (keyOf(other) !== key) this.refresh(keyOf(other));
       }
     });
+    const stopMirrors = source.services.onChange((_, current, previous) => {
+      const named = [current, previous].map((mirror) => mirror && gatewayOf(mirror));
+      if (JSON.stringify(named[0]) === JSON.stringify(named[1])) return;
+      for (const mirror of [current, previous]) {
+        const label = mirror?.metadata.labels?.[LINK_LABEL] ?? "";
+        for (const link of source.links.by(BY_LINK, label)) this.refresh(keyOf(link));
+      }
+    });
     metrics.observe(() => this.#overview());
     try {
       for (const key of source.links.keys()) this.refresh(key);
       await Promise.all([this.#names.run(signal), this.#probes.run(signal)]);
     } finally {
       stopListening();
+      stopMirrors();
       metrics.observe(() => []);
       for (const { cluster } of this.#seen.values()) metrics.forget(cluster);
     }
@@ -212,6 +223,11 @@ export class Gateways {
         if (namespace !== undefined && name !== undefined)
           chosen.set(gatewayKey({ namespace, name }), { namespace, name });
       }
+    }
+    // As long as a mirror names one, calls go through it, and the egress must know how it is reached.
+    for (const mirror of this.#options.source.services.by(BY_GATEWAY, linkLabelValue(link.metadata))) {
+      const ref = gatewayOf(mirror);
+      if (ref !== undefined) chosen.set(gatewayKey(ref), ref);
     }
     const others = [...chosen].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, ref]) => ref);
     return [undefined, ...others.filter((ref) => !this.#isOwn(link, ref))];
