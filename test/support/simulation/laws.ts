@@ -207,7 +207,8 @@ export class Laws {
     const key = keyOf(write);
     const known = this.#knownVerdict(write, key, false);
     this.#keepsMembers(write, before, after);
-    const remade = this.#mustGo(write, known);
+    // What the service is now, can be known before all others are.
+    const remade = this.#mustGo(write, known ?? this.#verdict(key));
     if (after === undefined) {
       if (!remade) this.#forgetPorts(key);
       this.#mayDelete(write, before, remade);
@@ -325,12 +326,15 @@ export class Laws {
 
   /** Whether whoever wrote could know that something is not wanted: the Link is going, or its target was listed. */
   #mayDelete(write: Write, before: KubeObject | undefined, remade: boolean): void {
-    const owner = before && ownerOf(this.#options.world.source, before);
-    if (owner === undefined || owner.metadata.deletionTimestamp !== undefined || remade) return;
+    const { source } = this.#options.world;
+    const cluster = before && ownerOf(source, before)?.spec.targetClusterName;
+    // Whoever made it: with another Link to the same cluster, it is that one's now.
+    const link = activeLinks(source).find(({ spec }) => spec.targetClusterName === cluster);
+    if (link === undefined || remade) return;
     this.check(
       "nothing is deleted before the target is known (2)",
-      !this.#wasListed(write.process, owner) &&
-        `${told(write)}, but this process has no complete list of cluster ${owner.spec.targetClusterName}`,
+      !this.#wasListed(write.process, link) &&
+        `${told(write)}, but this process has no complete list of cluster ${cluster}`,
     );
   }
 
@@ -340,10 +344,16 @@ export class Laws {
     const active = activeLinks(this.#options.world.source).filter(
       (link) => link.spec.targetClusterName === cluster,
     );
+    const takenOver = this.#options.world.takenOverAt(cluster);
+    const links = this.#options.network.knowledge(process, "source", "links.isthmus.dev", null);
+    // It may still go by the Link that mirrored before.
+    if (takenOver >= links.oldestSince(this.#now - this.#slack(), this.#now)) return true;
     // With other selectors than at first, what the first ones found is known.
-    if (this.#options.world.relistedAt(cluster) > this.#termFrom - SLACK_STORMY_MS)
+    if (this.#options.world.askedOtherwiseAt(cluster) > this.#termFrom - SLACK_STORMY_MS)
       return this.#options.network.anyComplete(process, cluster, "services");
-    return active.flatMap((link) => this.#knowledgeOf(process, link)).every(({ complete }) => complete);
+    return active
+      .flatMap((link) => this.#knowledgeOf(process, link))
+      .every(({ complete, listedAsOf }) => complete && listedAsOf >= takenOver);
   }
 
   /** What a process knows of what a Link asks its target for. */
@@ -484,6 +494,11 @@ export class Laws {
       if (this.#knowledgeOf(write.process, link).some(({ listedAsOf }) => listedAsOf < from))
         return undefined;
     }
+    return this.#verdict(key);
+  }
+
+  #verdict(key: string): Verdict {
+    const { world } = this.#options;
     return verdictOf(world, key, claims(world).get(key) ?? []);
   }
 
@@ -565,7 +580,7 @@ export class Laws {
     const { source } = world;
     const [namespace, name = ""] = key.split("/");
     const mirror = source.find(SERVICES, { namespace, name });
-    const verdict = verdictOf(world, key, claims(world).get(key) ?? []);
+    const verdict = this.#verdict(key);
     if (verdict.kind !== "mirror") {
       const ours = mirror !== undefined && isOurs(source, mirror) && !verdict.mayStand;
       return ours

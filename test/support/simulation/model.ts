@@ -90,8 +90,19 @@ export function wantedBy({ spec }: Link, labels: Record<string, string> = {}) {
   };
 }
 
+const known = new WeakMap<Worlds, { stamp: string; all: Map<string, Claim[]> }>();
+
 /** All that are claimed, by the key of the mirror, whoever is first in each first. */
-export function claims(worlds: Worlds): Map<string, Claim[]> {
+export function claims(worlds: Worlds): ReadonlyMap<string, Claim[]> {
+  const stamp = [worlds.source, ...Object.values(worlds.targets)].map(({ version }) => version).join();
+  const last = known.get(worlds);
+  if (last?.stamp === stamp) return last.all;
+  const all = claimsNow(worlds);
+  known.set(worlds, { stamp, all });
+  return all;
+}
+
+function claimsNow(worlds: Worlds): Map<string, Claim[]> {
   const services: [string, Claim][] = [];
   const pods: [string, Claim][] = [];
   const federated = new Map<string, { members: Member[]; local: Service | undefined }>();

@@ -28,7 +28,7 @@ import {
 } from "../../../controller/kube/resource.ts";
 import type { Change } from "../fake-api-objects.ts";
 import { anEgressPod } from "../mirror-objects.ts";
-import type { Worlds } from "./model.ts";
+import { activeLinks, type Worlds } from "./model.ts";
 import {
   CLUSTERS,
   type ClusterName,
@@ -108,6 +108,8 @@ export class World implements Worlds {
   readonly #touched = new Map<string, number>();
   readonly #touchedByHand = new Map<string, number>();
   readonly #relisted = new Map<string, number>();
+  readonly #askedOtherwise = new Map<string, number>();
+  readonly #takenOver = new Map<string, number>();
   readonly #secretChanged = new Map<string, number>();
   readonly #badSecrets = new Set<LinkName>(LINK_NAMES);
   /** Pods behind services, by cluster, namespace and name; absent where nothing is known of them. */
@@ -207,6 +209,16 @@ export class World implements Worlds {
       if (target === cluster && this.#badSecrets.has(link as LinkName)) return Number.POSITIVE_INFINITY;
     }
     return this.#secretChanged.get(cluster) ?? 0;
+  }
+
+  /** When a Link to this cluster that was there before last asked for other services. */
+  askedOtherwiseAt(cluster: ClusterName): number {
+    return this.#askedOtherwise.get(cluster) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** When another Link to this cluster last took over from the one that mirrored. */
+  takenOverAt(cluster: ClusterName): number {
+    return this.#takenOver.get(cluster) ?? Number.NEGATIVE_INFINITY;
   }
 
   isSecretGood(link: LinkName): boolean {
@@ -596,13 +608,23 @@ export class World implements Worlds {
     const present = this.source.find(LINKS, link.metadata) !== undefined;
     if (same && present) return;
     this.#touch(`link:${cluster}`);
-    if (
-      previous === undefined ||
-      !present ||
-      going(link) ||
-      !isDeepStrictEqual(link.spec.selector, previous.spec.selector)
-    )
+    const fields = ["selector", "remoteDiscoverySelector", "federatedServiceSelector"] as const;
+    const otherwise =
+      previous !== undefined &&
+      fields.some((field) => !isDeepStrictEqual(link.spec[field], previous.spec[field]));
+    if (going(link) && !going(previous) && this.#isOldest(link)) this.#takenOver.set(cluster, this.time.now);
+    if (otherwise) this.#askedOtherwise.set(cluster, this.time.now);
+    if (previous === undefined || !present || going(link) || otherwise)
       this.#relisted.set(cluster, this.time.now);
+  }
+
+  /** Whether a Link came before all others to its target that are not going. */
+  #isOldest({ metadata, spec }: Link): boolean {
+    const age = (link: Link["metadata"]) => `${link.creationTimestamp} ${link.name}`;
+    return activeLinks(this.source).every(
+      (other) =>
+        other.spec.targetClusterName !== spec.targetClusterName || age(metadata) < age(other.metadata),
+    );
   }
 
   /** Members of federated services in the source, and their slices. */
