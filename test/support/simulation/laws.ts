@@ -346,8 +346,9 @@ export class Laws {
     );
     const takenOver = this.#options.world.takenOverAt(cluster);
     const links = this.#options.network.knowledge(process, "source", "links.isthmus.dev", null);
-    // It may still go by the Link that mirrored before.
-    if (takenOver >= links.oldestSince(this.#now - this.#slack(), this.#now)) return true;
+    // It may still go by the Link that mirrored before, and not know of the one that does now.
+    if (this.#options.world.relistedAt(cluster) >= links.oldestSince(this.#now - this.#slack(), this.#now))
+      return true;
     // With other selectors than at first, what the first ones found is known.
     if (this.#options.world.askedOtherwiseAt(cluster) > this.#termFrom - SLACK_STORMY_MS)
       return this.#options.network.anyComplete(process, cluster, "services");
