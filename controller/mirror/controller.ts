@@ -21,6 +21,8 @@ import { memberLabels } from "./federated.ts";
 import { ReadinessGates } from "./gates.ts";
 import { Backends } from "./gateways/backends.ts";
 import { Gateways } from "./gateways/gateways.ts";
+import type { Probe } from "./gateways/probe.ts";
+import type { Lookup } from "./gateways/resolver.ts";
 import { Ways } from "./gateways/ways.ts";
 import type { MirrorMetrics } from "./metrics.ts";
 import { MirrorObjects } from "./mirror-objects.ts";
@@ -40,6 +42,10 @@ export interface MirrorControllerOptions {
   /** Of this term: nothing is written once it is over. */
   fence: Fence;
   connect: Connect;
+  /** @default by HTTP */
+  probe?: Probe | undefined;
+  /** @default DNS, then the system */
+  lookup?: Lookup | undefined;
   /** Completely listed. */
   source: SourceCluster;
   policy: MirrorPolicy;
@@ -110,6 +116,8 @@ export class MirrorController {
       ...common,
       source,
       dataPlane: policy.dataPlane,
+      probe: options.probe,
+      lookup: options.lookup,
       target: (link) => {
         const target = targets.get(keyOf(link));
         return target && { services: target.gateways, listed: target.listed };

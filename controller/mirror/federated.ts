@@ -155,13 +155,22 @@ export function memberSlices(federated: Service, member: RemoteMember, backend: 
 }
 
 /** A slice to a member that cannot be asked now: it follows what carries the calls, and stays as it is in all else. */
-export function keptMemberSlice(federated: Service, actual: EndpointSlice, backend: Backend): EndpointSlice {
+export function keptMemberSlice(
+  federated: Service,
+  actual: EndpointSlice,
+  link: Link,
+  backend: Backend,
+): EndpointSlice {
   const family = actual.addressType === "IPv6" ? "IPv6" : "IPv4";
   const frame = sliceFrame(federated, actual.metadata.name, family);
   const { labels = {}, annotations = {} } = actual.metadata;
   return {
     ...frame,
-    metadata: { ...frame.metadata, labels: { ...labels, ...frame.metadata.labels }, annotations },
+    metadata: {
+      ...frame.metadata,
+      labels: { ...labels, ...frame.metadata.labels, [LINK_LABEL]: linkLabelValue(link.metadata) },
+      annotations,
+    },
     endpoints: backendEndpoints(byFamily(backend.addresses)[family], isMarkedEmpty(actual)),
     ports: actual.ports ?? [],
   };

@@ -14,6 +14,8 @@ import { LeaderElection } from "../kube/lease.ts";
 import type { Log } from "../kube/log.ts";
 import { MirrorController } from "./controller.ts";
 import type { DataPlane } from "./desired.ts";
+import type { Probe } from "./gateways/probe.ts";
+import type { Lookup } from "./gateways/resolver.ts";
 import type { Exclusions } from "./metadata.ts";
 import { MirrorMetrics } from "./metrics.ts";
 import type { PortRange } from "./ports.ts";
@@ -50,6 +52,10 @@ export interface MirrorOptions {
   identity?: string | undefined;
   /** Makes the clients by which targets are asked. @default a connection over the network */
   connect?: Connect | undefined;
+  /** Asks whether an address of a gateway is alive. @default by HTTP */
+  probe?: Probe | undefined;
+  /** Looks up the host names of gateways. @default DNS, then the system */
+  lookup?: Lookup | undefined;
   clock?: Clock;
   random?: () => number;
   log: Log;
@@ -148,6 +154,8 @@ export class MirrorRole {
       client: options.client,
       fence,
       connect: options.connect ?? connectToTarget,
+      probe: options.probe,
+      lookup: options.lookup,
       source: this.#source,
       policy: {
         dataPlane: this.#dataPlane,

@@ -1,5 +1,7 @@
 import {
+  CLUSTER_NAME_LABEL,
   federatedName,
+  formatEgressPorts,
   type Link,
   type LinkServiceStatus,
   linkLabelValue,
@@ -19,7 +21,6 @@ import {
   localSlices,
   type Model,
   memberLabels,
-  memberPortsKey,
   memberSlices,
   type RemoteMember,
 } from "./federated.ts";
@@ -29,7 +30,7 @@ import type { MirrorNamespaces } from "./namespaces/namespaces.ts";
 import { linkLabelOf } from "./ownership.ts";
 import type { EgressPorts } from "./ports.ts";
 import { missingNamespace, portsExhausted, refusedByServer } from "./refusals.ts";
-import type { SourceCluster } from "./source.ts";
+import { BY_TARGET, type SourceCluster } from "./source.ts";
 
 export interface FederatedReconcilerOptions {
   source: SourceCluster;
@@ -73,7 +74,8 @@ export class FederatedReconciler {
   ): Promise<Refusal | undefined> {
     const { source, claims, objects } = this.#options;
     const actual = this.#actual(key);
-    const kept = this.#kept(actual);
+    for (const { link } of claim?.members ?? []) this.#inheritPorts(key, actual, link);
+    const kept = this.#kept(key, actual);
     const local = this.#localModel(claim?.local);
     const admitted = this.#admit(key, claim?.members ?? []);
     const { namespace = "" } = refOf(key);
@@ -132,12 +134,29 @@ export class FederatedReconciler {
     return actual !== undefined && this.#options.claims.isFederation(actual) ? actual : undefined;
   }
 
-  #kept(actual: Service | undefined): KeptMember[] {
+  #kept(key: string, actual: Service | undefined): KeptMember[] {
     if (actual === undefined) return [];
     return [...this.#options.claims.keptMembers(actual)].map(([link, entry]) => {
-      const egressPorts = actual.metadata.annotations?.[memberPortsKey(link)];
-      return { link, entry, ...(egressPorts === undefined ? {} : { egressPorts }) };
+      this.#inheritPorts(key, actual, link);
+      const ports = this.#options.ports.of(memberPortsOwner(key, linkLabelValue(link.metadata)));
+      return { link, entry, ...(ports.size > 0 && { egressPorts: formatEgressPorts(ports) }) };
     });
+  }
+
+  /** Of several Links to one cluster another may mirror now: the egress ports of its member become that one's. */
+  #inheritPorts(key: string, actual: Service | undefined, link: Link): void {
+    const { source, ports } = this.#options;
+    const own = linkLabelValue(link.metadata);
+    const had = memberLabels(actual);
+    if (had.has(own)) return;
+    for (const other of source.links.by(BY_TARGET, link.spec.targetClusterName)) {
+      const label = linkLabelValue(other.metadata);
+      if (label === own || !had.has(label)) continue;
+      const former = memberPortsOwner(key, label);
+      const numbers = ports.of(former);
+      ports.release(former);
+      ports.claim(memberPortsOwner(key, own), numbers);
+    }
   }
 
   /** The members that can be; the others are told why not. */
@@ -205,15 +224,16 @@ export class FederatedReconciler {
     const { source, backends, policy } = this.#options;
     // Linkerd's proxies ask the members' clusters themselves.
     if (policy.dataPlane === "linkerd") return [];
-    const keptLinks = new Map(kept.map(({ link }) => [linkLabelValue(link.metadata), link]));
+    // By cluster, since another Link to it may have made them.
+    const keptLinks = new Map(kept.map(({ link }) => [link.spec.targetClusterName, link]));
     return [
       ...admitted.flatMap((each) => {
         const empty = each.member.target.availabilityOf(each.member.remote) === "empty";
         return memberSlices(service, each, { ...backends.of(each.link), empty });
       }),
       ...existing.flatMap((slice) => {
-        const link = keptLinks.get(linkLabelOf(slice) ?? "");
-        return link === undefined ? [] : [keptMemberSlice(service, slice, backends.of(link))];
+        const link = linkLabelOf(slice) && keptLinks.get(slice.metadata.labels?.[CLUSTER_NAME_LABEL] ?? "");
+        return link ? [keptMemberSlice(service, slice, link, backends.of(link))] : [];
       }),
       ...(local === undefined ? [] : localSlices(service, source.localSlicesOf(local))),
     ];

@@ -136,7 +136,7 @@ test("whatever happens in whatever order, the mirrors come to what is exported, 
       }
     }),
     {
-      numRuns: Number(process.env.ISTHMUS_TEST_RUNS ?? 10),
+      numRuns: Number(process.env.ISTHMUS_TEST_RUNS ?? 3),
       endOnFailure: true,
       interruptAfterTimeLimit: 100_000,
     },

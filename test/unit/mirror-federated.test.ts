@@ -118,7 +118,7 @@ describe("the slice to a member", () => {
 
   test("follows the egress while the member cannot be asked, and stays as it is otherwise", () => {
     const [slice] = memberSlices(service, member, { addresses: ready("10.1.0.2"), empty: true });
-    const kept = keptMemberSlice(service, slice!, { addresses: ready("10.1.0.3") });
+    const kept = keptMemberSlice(service, slice!, member.link, { addresses: ready("10.1.0.3") });
     expect(kept).toEqual({
       ...slice,
       endpoints: [{ addresses: ["10.1.0.3"], conditions: { ready: false } }],

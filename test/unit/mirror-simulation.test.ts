@@ -4,15 +4,15 @@ import { simulate } from "../support/simulation/simulation.ts";
 
 jest.setTimeout(3_600_000);
 
-const COUNT = Number(process.env.ISTHMUS_TEST_EVENTS ?? 2_000);
+const COUNT = Number(process.env.ISTHMUS_TEST_EVENTS ?? 600);
 
 /** The same every time, then some that nobody has seen yet; or the one that is asked for. */
 function seeds(): number[] {
   const { ISTHMUS_TEST_SEED: seed, ISTHMUS_TEST_RUNS: runs } = process.env;
   if (seed !== undefined) return [Number(seed)];
-  const fixed = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+  const fixed = [1, 2, 3, 4, 5, 6, 7, 8];
   const first = (Date.now() % 1_000_000_000) + 100;
-  return [...fixed, ...Array.from({ length: Number(runs ?? 8) }, (_, index) => first + index)];
+  return [...fixed, ...Array.from({ length: Number(runs ?? 4) }, (_, index) => first + index)];
 }
 
 test("whatever happens, for thousands of events, the laws hold at every step and the source comes to what it must be", async () => {
@@ -50,6 +50,7 @@ test("every law is looked at, where it could be broken", async () => {
       "at rest all is as it must be (3, 5)",
       "at rest nothing is written (4)",
       "never two lead (8)",
+      "no member is lost before its cluster is known (2)",
       "no storm of calls (5)",
       "nothing is deleted before the target is known (2)",
       "nothing wanted is deleted (2)",
@@ -57,6 +58,7 @@ test("every law is looked at, where it could be broken", async () => {
       "only what is ours is written (1)",
       "protected namespaces are never written (10)",
       "what changes shows within two seconds (7)",
+      "what probes find shows within 15 seconds (7)",
       "what is written is what is wanted (3)",
     ].sort(),
   );

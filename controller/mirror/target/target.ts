@@ -245,9 +245,20 @@ export class Target {
     if (isNews) {
       this.#listedAt ??= this.#options.clock.monotonic();
       this.#selectors = selectors;
+      this.#forgetUnwanted();
     }
     this.#become(connection.state);
     if (isNews) this.#options.onListed();
+  }
+
+  /** What became of Services that are wanted no longer, though their exported services are: nobody is to be told of that. */
+  #forgetUnwanted(): void {
+    const wanted = new Set(
+      this.services
+        .list()
+        .flatMap((service) => this.mirrorsOf(service).map((mirror) => outcomeKey(service, mirror))),
+    );
+    for (const key of this.outcomes.keys()) if (!wanted.has(key)) this.outcomes.delete(key);
   }
 
   #become(state: ConnectionState): void {

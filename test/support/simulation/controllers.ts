@@ -3,6 +3,7 @@ import type { Credentials } from "../../../controller/kube/credentials.ts";
 import { silentLog } from "../../../controller/kube/log.ts";
 import { Throttle } from "../../../controller/kube/throttle.ts";
 import { MirrorRole } from "../../../controller/mirror/main.ts";
+import type { Worlds } from "./model.ts";
 import type { Machine, Network } from "./network.ts";
 import type { Random } from "./random.ts";
 import type { SimulatedApi } from "./simulated-api.ts";
@@ -23,6 +24,9 @@ export interface ControllersOptions {
   time: VirtualTime;
   network: Network;
   source: SimulatedApi;
+  /** What probes and name servers say. */
+  gateways: Pick<Worlds, "isAlive" | "ipsOf">;
+  dataPlane: Worlds["dataPlane"];
   random: Random;
   resyncMs: number;
   /** A process ended by itself. */
@@ -43,7 +47,7 @@ export class Controllers {
 
   start(seat: Seat): void {
     if (this.#running.has(seat)) return;
-    const { time, network, source, resyncMs, onFailure } = this.#options;
+    const { time, network, source, gateways, dataPlane, resyncMs, onFailure } = this.#options;
     const random = this.#options.random.fork();
     const offsetMs = random.between(-6, 6) * 3_600_000;
     const clock = new SkewedClock(time, { offsetMs, rate: 0.95 + random.next() / 10 });
@@ -63,6 +67,18 @@ export class Controllers {
     const role = new MirrorRole({
       client,
       connect,
+      probe: ({ ip, timeoutMs }, signal) =>
+        answered(
+          clock,
+          signal,
+          () => {
+            if (!gateways.isAlive(ip)) throw new Error(`${ip} is dead`);
+          },
+          gateways.isAlive(ip) ? 5 : ip.endsWith("7") ? timeoutMs : 5,
+        ),
+      lookup: (host, signal) =>
+        answered(clock, signal, () => ({ ips: gateways.ipsOf(host), ttlMs: 5_000 }), 5),
+      dataPlane,
       identity: machine.name,
       resyncMs,
       clock,
@@ -115,4 +131,11 @@ export class Controllers {
       role,
     }));
   }
+}
+
+/** What is so after a while, as whoever asks finds it then. */
+async function answered<T>(clock: SkewedClock, signal: AbortSignal, answer: () => T, ms: number): Promise<T> {
+  await clock.sleep(ms, signal);
+  signal.throwIfAborted();
+  return answer();
 }

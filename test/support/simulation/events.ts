@@ -4,29 +4,39 @@ import {
   CLUSTERS,
   type ClusterName,
   EXCLUSIONS,
+  GATEWAY_IPS,
+  GATEWAYS,
+  HOSTS,
   LINK_NAMES,
   type LinkName,
   MORTAL_NAMESPACES,
   NAMESPACES_OF_SERVICES,
+  OTHER_SELECTORS,
   type Place,
   POD_NAMES,
+  PROBE,
   SELECTORS,
   SERVICE_NAMES,
 } from "./scene.ts";
-import type { Meddling, SecretState, ServiceShape } from "./world.ts";
+import type { LocalShape, Meddling, PodShape, SecretState, ServiceShape, Spot } from "./world.ts";
 
 export type ApiName = "source" | ClusterName;
 
 /** Something that happens. Plain data: it can be printed, left out, and made to happen again. */
 export type Event =
   | { do: "service"; place: Place; shape: ServiceShape | undefined }
+  /** `undefined`: nothing is known of them. */
+  | { do: "pods-behind"; place: Place; pods: PodShape[] | undefined }
+  | { do: "local"; namespace: string; service: string; shape: LocalShape | undefined }
+  | { do: "gateway"; ip: string; alive: boolean }
+  | { do: "gateway-host"; ips: string[] }
   | { do: "link"; link: LinkName; there: boolean }
   | { do: "link-spec"; link: LinkName; field: string; value: unknown }
   | { do: "namespace"; name: string; there: boolean; slowly: boolean }
   | { do: "secret"; link: LinkName; state: SecretState }
   | { do: "pod"; name: (typeof POD_NAMES)[number]; state: "absent" | "starting" | "serving" }
-  | { do: "foreign"; place: Place; what: "service" | "slice" | "other-isthmus"; there: boolean }
-  | { do: "meddle"; place: Place; how: Meddling }
+  | { do: "foreign"; place: Place; spot: Spot; what: "service" | "slice" | "other-isthmus"; there: boolean }
+  | { do: "meddle"; place: Place; spot: Spot; how: Meddling }
   | { do: "weather"; api: ApiName; state: "up" | "refusing" | "hanging" }
   | { do: "disturb"; api: ApiName; faults: number; slow: number; repeats: number; breaks: number }
   | { do: "cut" | "forget" | "end-watches" | "fail-watches"; api: ApiName }
@@ -76,6 +86,7 @@ function beginning(random: Random): Step[] {
       { length: 12 },
       (): Event => ({ do: "service", place: drawPlace(random), shape: drawShape(random) }),
     ),
+    ...Array.from({ length: 8 }, (): Event => drawPodsBehind(random, drawPlace(random))),
   ];
   return events
     .map((event) => ({ event, order: random.next() }))
@@ -108,8 +119,12 @@ function drawEvent(random: Random, { apis, processes }: Stretch): Event {
   const link = random.pick(LINK_NAMES);
   const choices: [number, () => Event][] = [
     [30, () => ({ do: "service", place, shape: random.chance(0.25) ? undefined : drawShape(random) })],
+    [16, () => drawPodsBehind(random, place)],
+    [5, () => drawLocal(random, place)],
+    [3, () => ({ do: "gateway", ip: random.pick(GATEWAY_IPS), alive: random.chance(0.6) })],
+    [1, () => ({ do: "gateway-host", ips: atLeastOne(random, GATEWAY_IPS) })],
     [4, () => ({ do: "link", link, there: random.chance(0.65) })],
-    [4, () => drawLinkSpec(random, link)],
+    [6, () => drawLinkSpec(random, link)],
     [4, () => drawNamespace(random)],
     [
       6,
@@ -120,7 +135,7 @@ function drawEvent(random: Random, { apis, processes }: Stretch): Event {
       }),
     ],
     [6, () => drawForeign(random, place)],
-    [14, () => ({ do: "meddle", place, how: random.pick(MEDDLING) })],
+    [16, () => ({ do: "meddle", place, spot: drawSpot(random), how: random.pick(MEDDLING) })],
     [2, () => ({ do: "secret", link, state: random.pick(["good", "renewed"]) })],
   ];
   if (apis.length > 0) {
@@ -170,6 +185,7 @@ const MEDDLING: Meddling[] = [
   "endpoints",
   "slice-labels",
   "stray-slice",
+  "members",
 ];
 
 const SECRET_STATES: SecretState[] = [
@@ -191,13 +207,13 @@ function drawShape(random: Random): ServiceShape {
   const kind = random.weighted<ServiceShape["kind"]>([
     [12, "exported"],
     [2, "private"],
-    [1, "headless"],
+    [1, "direct"],
+    [4, "headless"],
     [1, "external"],
     [1, "mirror"],
     [1, "no-tcp"],
   ]);
-  const numbers = random.some([80, 443, 9090], 0.6);
-  const ports = (numbers.length > 0 ? numbers : [80]).map((port) => ({
+  const ports = atLeastOne(random, [80, 443, 9090]).map((port) => ({
     port,
     name: `p${port}`,
     protocol: "TCP",
@@ -213,8 +229,41 @@ function drawShape(random: Random): ServiceShape {
   if (random.chance(0.2)) annotations["team.example/owner"] = "somebody";
   if (random.chance(0.1)) annotations["kubectl.kubernetes.io/last-applied-configuration"] = "{}";
   if (random.chance(0.05)) annotations["isthmus.dev/egress-ports"] = "80=20001";
+  if (random.chance(0.05)) annotations["egress-ports.isthmus.dev/isthmus.east"] = "80=20001";
   if (random.chance(0.1)) annotations["config.linkerd.io/opaque-ports"] = "80";
-  return { kind, ports, labels, annotations };
+  return { kind, federated: random.chance(0.4), ports, labels, annotations };
+}
+
+function drawPodsBehind(random: Random, place: Place): Event {
+  if (random.chance(0.1)) return { do: "pods-behind", place, pods: undefined };
+  const hosts = random.some(
+    HOSTS.map((_, index) => index),
+    0.35,
+  );
+  return { do: "pods-behind", place, pods: hosts.map((host) => ({ host, ready: random.chance(0.7) })) };
+}
+
+function drawLocal(random: Random, { namespace, service }: Place): Event {
+  const home = namespace === "kube-system" ? "shop" : namespace;
+  const ports = atLeastOne(random, [80, 443]).map((port) => ({ port, name: `p${port}` }));
+  const labels: Record<string, string> = {};
+  if (random.chance(0.3)) labels["example.com/tier"] = "gold";
+  const shape = random.chance(0.4) ? undefined : { ports, labels, ready: random.chance(0.7) };
+  return { do: "local", namespace: home, service, shape };
+}
+
+function drawSpot(random: Random): Spot {
+  const host = random.between(0, HOSTS.length - 1);
+  return random.weighted<Spot>([
+    [5, "mirror"],
+    [4, "federated"],
+    [3, { host }],
+  ]);
+}
+
+function atLeastOne<T>(random: Random, from: readonly T[]): T[] {
+  const some = random.some(from, 0.6);
+  return some.length > 0 ? some : [from[0] as T];
 }
 
 function drawLinkSpec(random: Random, link: LinkName): Event {
@@ -223,8 +272,12 @@ function drawLinkSpec(random: Random, link: LinkName): Event {
     ["selector", SELECTORS.default],
     ["excludedLabels", random.pick(EXCLUSIONS)],
     ["excludedAnnotations", random.pick(EXCLUSIONS)],
-    ["gatewayAddresses", random.pick([["192.0.2.127"], ["192.0.2.128"], []])],
+    ["remoteDiscoverySelector", random.pick(Object.values(OTHER_SELECTORS))],
+    ["federatedServiceSelector", random.pick(Object.values(OTHER_SELECTORS))],
+    ["federatedServiceSelector", undefined],
+    ["gatewayAddresses", random.pick(GATEWAYS)],
     ["gatewayAddresses", ["192.0.2.127"]],
+    ["probe", random.pick([PROBE, undefined])],
   ]);
   return { do: "link-spec", link, field, value };
 }
@@ -236,7 +289,7 @@ function drawNamespace(random: Random): Event {
 
 function drawForeign(random: Random, place: Place): Event {
   const what = random.pick(["service", "service", "slice", "other-isthmus"] as const);
-  return { do: "foreign", place, what, there: random.chance(0.4) };
+  return { do: "foreign", place, spot: drawSpot(random), what, there: random.chance(0.4) };
 }
 
 function drawDisturbance(random: Random, api: ApiName): Event {

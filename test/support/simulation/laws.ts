@@ -2,20 +2,30 @@ import { isDeepStrictEqual } from "node:util";
 import { type Link, parseEgressPorts, sliceName } from "../../../contract/index.ts";
 import type { EndpointSlice, KubeObject, Lease, Service } from "../../../controller/kube/objects.ts";
 import { ENDPOINT_SLICES, LINKS, SERVICES } from "../../../controller/kube/resource.ts";
+import { queriesOf, selectorsOf } from "../../../controller/mirror/selector.ts";
 import type { Controllers } from "./controllers.ts";
 import {
-  type Claim,
-  claims,
-  ownerOf,
-  podAddresses,
+  type Closeness,
+  differencesOfSlice,
+  mustBeHeadless,
   serviceDifferences,
   sliceDifferences,
+} from "./expected.ts";
+import type { Knowledge } from "./knowledge.ts";
+import {
+  activeLinks,
+  type Claim,
+  claims,
+  isFederated,
+  isOurs,
+  ownerOf,
+  sliceNamesOf,
   slicesOf,
   type Verdict,
   verdictOf,
 } from "./model.ts";
 import type { Network } from "./network.ts";
-import { type ClusterName, OWN_NAMESPACE, PROTECTED } from "./scene.ts";
+import { type ClusterName, LINKERD_NAMESPACE, OWN_NAMESPACE, PROTECTED } from "./scene.ts";
 import type { Write } from "./simulated-api.ts";
 import { clustersOf, type Touch, type World } from "./world.ts";
 
@@ -30,7 +40,9 @@ export type Law =
   | "at rest all is as it must be (3, 5)"
   | "a hand edit is undone within a second (6)"
   | "a mirror keeps its egress port (6)"
+  | "no member is lost before its cluster is known (2)"
   | "what changes shows within two seconds (7)"
+  | "what probes find shows within 15 seconds (7)"
   | "protected namespaces are never written (10)"
   | "a deleted Link leaves nothing (11)"
   | "only the holder of the lease writes (8)"
@@ -60,6 +72,26 @@ const SLACK_FAIR_MS = 10_000;
 const AFTERMATH_MS = 200_000;
 /** What no watch shows is looked at every half minute. */
 const UNSEEN_MS = 36_000;
+/** A gateway that died must have failed three probes, of which one is sent every three seconds or so. */
+const PROBED_MS = 15_000;
+/** An object that leaves one selection and may enter another is not taken to be gone for a moment. */
+const MOVING_MS = 300;
+/** What a controller watches in the source, and what decides about mirrors. */
+const SOURCE_WATCHES: [collection: string, selector: string | null][] = [
+  ["links.isthmus.dev", null],
+  ["namespaces", null],
+  ["services", "app.kubernetes.io/managed-by=isthmus,mirror.linkerd.io/mirrored-service"],
+  ["services", "mirror.linkerd.io/federated=member"],
+  [
+    "endpointslices.discovery.k8s.io",
+    "app.kubernetes.io/managed-by=isthmus,mirror.linkerd.io/mirrored-service",
+  ],
+];
+const LOCAL_SLICES: (typeof SOURCE_WATCHES)[number] = [
+  "endpointslices.discovery.k8s.io",
+  "mirror.linkerd.io/federated=member",
+];
+const EGRESS_PODS: (typeof SOURCE_WATCHES)[number] = ["pods", "app.kubernetes.io/component=gateway-egress"];
 const MAX_LINK_BYTES = 256 * 1024;
 
 /** Watches over everything that controllers do, and over what they fail to do in time. The first violation is kept. */
@@ -140,6 +172,9 @@ export class Laws {
       case "pods":
         this.check("only what is ours is written (1)", write.request.subresource !== "status" && told(write));
         break;
+      case "secrets":
+        this.#wroteCopy(write);
+        break;
       case "events":
         break;
       default:
@@ -171,11 +206,14 @@ export class Laws {
     const after = write.after as Service | undefined;
     const key = keyOf(write);
     const known = this.#knownVerdict(write, key, false);
+    this.#keepsMembers(write, before, after);
+    // What the service is now, can be known before all others are.
+    const remade = this.#mustGo(write, known ?? this.#verdict(key));
     if (after === undefined) {
-      if (!mustGo(write)) this.#egressPorts.delete(key);
-      this.#mayDelete(write, before);
+      if (!remade) this.#forgetPorts(key);
+      this.#mayDelete(write, before, remade);
       if (known === undefined) return;
-      const wanted = known.kind === "mirror" && !mustGo(write) && this.#isFor(before, known.claim);
+      const wanted = known.kind === "mirror" && !remade && this.#isFor(before, known.claim);
       this.check(
         "nothing wanted is deleted (2)",
         wanted && `${told(write)}, which is wanted and known to be`,
@@ -190,7 +228,7 @@ export class Laws {
       this.check("what is written is what is wanted (3)", `${told(write)}, which should not be: ${why}`);
       return;
     }
-    const wrong = serviceDifferences(after, known.claim, known.ports);
+    const wrong = serviceDifferences(this.#options.world, after, known);
     this.check(
       "what is written is what is wanted (3)",
       wrong.length > 0 && `${told(write)}: ${wrong.join("; ")}`,
@@ -199,14 +237,18 @@ export class Laws {
 
   #wroteSlice(write: Write): void {
     this.#wroteObject(write);
+    const { world } = this.#options;
     const slice = (write.after ?? write.before) as EndpointSlice | undefined;
     const name = slice?.metadata.labels?.["kubernetes.io/service-name"] ?? "";
     const key = `${slice?.metadata.namespace}/${name}`;
     const known = this.#knownVerdict(write, key, true);
+    const isStray =
+      known?.kind === "mirror" &&
+      !sliceNamesOf(world, name, known.claim).includes(slice?.metadata.name ?? "");
     if (write.after === undefined) {
-      this.#mayDelete(write, write.before);
+      this.#mayDelete(write, write.before, isStray || isForeignSlice(write.before, name));
       if (known === undefined) return;
-      const wanted = known.kind === "mirror" && !mustGo(write) && this.#isFor(write.before, known.claim);
+      const wanted = known.kind === "mirror" && !isStray && this.#isFor(write.before, known.claim);
       this.check(
         "nothing wanted is deleted (2)",
         wanted && `${told(write)}, whose mirror is wanted and known to be`,
@@ -215,18 +257,48 @@ export class Laws {
     }
     if (known?.kind !== "mirror" || slice === undefined) return;
     const [namespace, mirrorName = ""] = key.split("/");
-    const mirror = this.#options.world.source.find(SERVICES, { namespace, name: mirrorName });
+    const mirror = world.source.find(SERVICES, { namespace, name: mirrorName });
     if (mirror === undefined) return;
-    const wrong = sliceDifferences(
-      mirror,
-      [slice],
-      known.claim.link,
-      podAddresses(this.#options.world.source),
-    );
+    // The Service may have been remade while this was on its way, and mirrors of pods are made one by one.
+    const closeness = mustBeHeadless(world, known.claim, mirror)
+      ? "without endpoints"
+      : this.#closeness(this.#slack());
+    const wrong = differencesOfSlice(world, mirror, slice, known, closeness);
     this.check(
       "what is written is what is wanted (3)",
       wrong.length > 0 && `${told(write)}: ${wrong.join("; ")}`,
     );
+  }
+
+  /** A copy of credentials for Linkerd, which no other Secret is to be touched for. */
+  #wroteCopy(write: Write): void {
+    const { world } = this.#options;
+    const { before, after } = write;
+    const mayBe = (object: KubeObject | undefined) =>
+      object === undefined ||
+      (object.metadata.namespace === LINKERD_NAMESPACE && ownerOf(world.source, object) !== undefined);
+    this.check(
+      "only what is ours is written (1)",
+      (world.dataPlane !== "linkerd" || !mayBe(before) || !mayBe(after)) && told(write),
+    );
+  }
+
+  /** A federated Service names those members that it named, unless it is known that they are members no longer. */
+  #keepsMembers(write: Write, before: Service | undefined, after: Service | undefined): void {
+    if (before === undefined || !isFederated(before)) return;
+    const now = membersOf(after);
+    const law = "no member is lost before its cluster is known (2)";
+    for (const cluster of membersOf(before)) {
+      const link = activeLinks(this.#options.world.source).find(
+        ({ spec }) => spec.targetClusterName === cluster,
+      );
+      if (now.has(cluster) || link === undefined) continue;
+      this.check(
+        law,
+        !this.#wasListed(write.process, link) &&
+          `${told(write)} leaves out the member in cluster ${cluster}, of which it has no complete list`,
+      );
+    }
   }
 
   #wroteObject(write: Write): void {
@@ -237,7 +309,7 @@ export class Laws {
     const owner = before && ownerOf(source, before);
     this.check(
       "only what is ours is written (1)",
-      before !== undefined && owner === undefined && `${told(write)}, which is not ours`,
+      before !== undefined && !isOurs(source, before) && `${told(write)}, which is not ours`,
     );
     const next = after && ownerOf(source, after);
     const moved = owner && next && owner.spec.targetClusterName !== next.spec.targetClusterName;
@@ -253,21 +325,67 @@ export class Laws {
   }
 
   /** Whether whoever wrote could know that something is not wanted: the Link is going, or its target was listed. */
-  #mayDelete(write: Write, before: KubeObject | undefined): void {
-    const owner = before && ownerOf(this.#options.world.source, before);
-    if (owner === undefined || owner.metadata.deletionTimestamp !== undefined || mustGo(write)) return;
-    const cluster = owner.spec.targetClusterName as ClusterName;
-    const { complete } = this.#options.network.knowledge(write.process, cluster, "services");
+  #mayDelete(write: Write, before: KubeObject | undefined, remade: boolean): void {
+    const { source } = this.#options.world;
+    const cluster = before && ownerOf(source, before)?.spec.targetClusterName;
+    // Whoever made it: with another Link to the same cluster, it is that one's now.
+    const link = activeLinks(source).find(({ spec }) => spec.targetClusterName === cluster);
+    if (link === undefined || remade) return;
     this.check(
       "nothing is deleted before the target is known (2)",
-      !complete && `${told(write)}, but this process has no complete list of cluster ${cluster}`,
+      !this.#wasListed(write.process, link) &&
+        `${told(write)}, but this process has no complete list of cluster ${cluster}`,
     );
   }
 
+  /** Whether a process has had a complete list of what a Link's target exports. */
+  #wasListed(process: string, { spec }: Link): boolean {
+    const cluster = spec.targetClusterName as ClusterName;
+    const active = activeLinks(this.#options.world.source).filter(
+      (link) => link.spec.targetClusterName === cluster,
+    );
+    const takenOver = this.#options.world.takenOverAt(cluster);
+    const links = this.#options.network.knowledge(process, "source", "links.isthmus.dev", null);
+    // It may still go by the Link that mirrored before, and not know of the one that does now.
+    if (this.#options.world.relistedAt(cluster) >= links.oldestSince(this.#now - this.#slack(), this.#now))
+      return true;
+    // With other selectors than at first, what the first ones found is known.
+    if (this.#options.world.askedOtherwiseAt(cluster) > this.#termFrom - SLACK_STORMY_MS)
+      return this.#options.network.anyComplete(process, cluster, "services");
+    return active
+      .flatMap((link) => this.#knowledgeOf(process, link))
+      .every(({ complete, listedAsOf }) => complete && listedAsOf >= takenOver);
+  }
+
+  /** What a process knows of what a Link asks its target for. */
+  #knowledgeOf(process: string, { spec }: Link): Knowledge[] {
+    const { gateway, remoteDiscovery, federated } = selectorsOf(spec);
+    const of = (collection: string, queries: string[]) =>
+      queries.map((query) =>
+        this.#options.network.knowledge(process, spec.targetClusterName, collection, query),
+      );
+    return [
+      ...of("services", queriesOf([gateway, remoteDiscovery, federated])),
+      ...of("endpointslices.discovery.k8s.io", queriesOf([gateway, federated])),
+    ];
+  }
+
+  #forgetPorts(key: string): void {
+    for (const place of this.#egressPorts.keys())
+      if (place.startsWith(`${key} `)) this.#egressPorts.delete(place);
+  }
+
   #keepsPorts(write: Write, key: string, after: Service): void {
-    const ports = parseEgressPorts(after.metadata.annotations?.["isthmus.dev/egress-ports"]);
-    const last = this.#egressPorts.get(key);
-    this.#egressPorts.set(key, { process: write.process, at: this.#now, ports });
+    for (const [annotation, value] of Object.entries(after.metadata.annotations ?? {})) {
+      if (annotation !== "isthmus.dev/egress-ports" && !annotation.startsWith("egress-ports.isthmus.dev/"))
+        continue;
+      this.#keepsPortsOf(write, key, annotation, parseEgressPorts(value));
+    }
+  }
+
+  #keepsPortsOf(write: Write, key: string, annotation: string, ports: Map<number, number>): void {
+    const last = this.#egressPorts.get(`${key} ${annotation}`);
+    this.#egressPorts.set(`${key} ${annotation}`, { process: write.process, at: this.#now, ports });
     // A service port that went and came again may have another.
     if (last?.process !== write.process) return;
     // Nobody else decided anything about it since, so that it can only have been edited or deleted by hand.
@@ -326,8 +444,26 @@ export class Laws {
 
   /** Whether an object is made for a Link to the same cluster as that of a claim. */
   #isFor(object: KubeObject | undefined, claim: Claim): boolean {
-    const owner = object && ownerOf(this.#options.world.source, object);
+    if (object === undefined) return false;
+    if (claim.kind === "federated") return isFederated(object);
+    const owner = ownerOf(this.#options.world.source, object);
     return owner?.spec.targetClusterName === claim.cluster;
+  }
+
+  /** Whether a Service cannot be made into what it must be, but for its being made anew. */
+  #mustGo({ before }: Write, known: Verdict | undefined): boolean {
+    const service = before as Service | undefined;
+    const isHeadless = service?.spec?.clusterIP === "None";
+    if (known?.kind !== "mirror") return isHeadless;
+    return mustBeHeadless(this.#options.world, known.claim, service) !== isHeadless;
+  }
+
+  /** How much of the endpoints follows from what is known, if nothing took longer than this. */
+  #closeness(slackMs: number): Closeness {
+    const { world } = this.#options;
+    const since = Math.max(world.gatewaysTouchedAt(), this.#termFrom);
+    if (this.#now - since > PROBED_MS + slackMs) return "all";
+    return world.dataPlane === "linkerd" ? "without endpoints" : "without readiness";
   }
 
   /**
@@ -338,21 +474,32 @@ export class Laws {
     const { world, network } = this.#options;
     const clusters = clustersOf(key);
     const since = this.#now - this.#slack();
-    const sources = ["links.isthmus.dev", "services", "endpointslices.discovery.k8s.io", "namespaces"];
-    if (pods) sources.push("pods");
-    const active = clusters.filter((cluster) => this.#hasLink(cluster));
-    const knowledge = [
-      ...sources.map((collection) => network.knowledge(write.process, "source", collection)),
-      ...active.map((cluster) => network.knowledge(write.process, cluster, "services")),
+    const sources = [
+      ...SOURCE_WATCHES,
+      ...(world.dataPlane === "standalone" ? [LOCAL_SLICES] : []),
+      ...(pods ? [EGRESS_PODS] : []),
     ];
-    if (knowledge.some(({ complete }) => !complete)) return undefined;
-    const oldest = Math.min(...knowledge.map((each) => each.oldestSince(since, this.#now)));
-    if (world.touchedAt(key, clusters) >= oldest) return undefined;
-    for (const cluster of active) {
-      const { listedAsOf } = network.knowledge(write.process, cluster, "services");
+    const active = activeLinks(world.source).filter(({ spec }) =>
+      clusters.includes(spec.targetClusterName as ClusterName),
+    );
+    const ofSource = sources.map(([collection, selector]) =>
+      network.knowledge(write.process, "source", collection, selector),
+    );
+    const ofTargets = active.flatMap((link) => this.#knowledgeOf(write.process, link));
+    if ([...ofSource, ...ofTargets].some(({ complete }) => !complete)) return undefined;
+    const oldest = Math.min(...[...ofSource, ...ofTargets].map((each) => each.oldestSince(since, this.#now)));
+    if (world.touchedAt(key, clusters) >= oldest - MOVING_MS) return undefined;
+    for (const link of active) {
+      const from = Math.max(world.relistedAt(link.spec.targetClusterName as ClusterName), this.#termFrom);
       // A new term asks the targets anew, and so does a Link with another selector.
-      if (listedAsOf < Math.max(world.relistedAt(cluster), this.#termFrom)) return undefined;
+      if (this.#knowledgeOf(write.process, link).some(({ listedAsOf }) => listedAsOf < from))
+        return undefined;
     }
+    return this.#verdict(key);
+  }
+
+  #verdict(key: string): Verdict {
+    const { world } = this.#options;
     return verdictOf(world, key, claims(world).get(key) ?? []);
   }
 
@@ -376,6 +523,12 @@ export class Laws {
     const { world } = this.#options;
     if (unseen) this.#unseen.set(what, at);
     if (!this.isFair("source", AFTERMATH_MS)) return;
+    if (what === "gateways") {
+      world.time.after(PROBED_MS, () => {
+        if (world.gatewaysTouchedAt() === at) this.#showsWhatProbesFind(at);
+      });
+      return;
+    }
     const limit = unseen ? UNSEEN_MS : byHand ? 1_000 : 2_000;
     world.time.after(limit, () => {
       const keys = what.includes("/") ? [what] : [...claims(world).keys()];
@@ -383,6 +536,17 @@ export class Laws {
         unseen || !(at - (this.#unseen.get(key) ?? Number.NEGATIVE_INFINITY) < UNSEEN_MS);
       for (const key of keys.filter(sure)) this.#isDone(key, at, byHand && !unseen);
     });
+  }
+
+  #showsWhatProbesFind(at: number): void {
+    const { world } = this.#options;
+    for (const key of claims(world).keys()) {
+      const clusters = clustersOf(key);
+      const unseen = this.#unseen.get(key) ?? Number.NEGATIVE_INFINITY;
+      const touched = Math.max(world.touchedAt(key, clusters), unseen);
+      if (this.#now - touched < UNSEEN_MS || !this.#canAct(clusters, at)) continue;
+      this.check("what probes find shows within 15 seconds (7)", this.#differences(key, "all"));
+    }
   }
 
   /** Whether a key is as it must be, nothing having changed since `at`, and nothing keeping a controller from it. */
@@ -393,7 +557,7 @@ export class Laws {
     const law: Law = byHand
       ? "a hand edit is undone within a second (6)"
       : "what changes shows within two seconds (7)";
-    this.check(law, this.#differences(key));
+    this.check(law, this.#differences(key, this.#closeness(0)));
   }
 
   /** Whether a leader has been at work for a while, and nothing is or was wrong with what decides about these clusters. */
@@ -412,22 +576,22 @@ export class Laws {
       );
   }
 
-  #differences(key: string): string | undefined {
+  #differences(key: string, closeness: Closeness): string | undefined {
     const { world } = this.#options;
     const { source } = world;
     const [namespace, name = ""] = key.split("/");
     const mirror = source.find(SERVICES, { namespace, name });
-    const verdict = verdictOf(world, key, claims(world).get(key) ?? []);
+    const verdict = this.#verdict(key);
     if (verdict.kind !== "mirror") {
-      const ours = mirror !== undefined && ownerOf(source, mirror) !== undefined && !verdict.mayStand;
+      const ours = mirror !== undefined && isOurs(source, mirror) && !verdict.mayStand;
       return ours
         ? `mirror ${key} is still there: ${verdict.kind === "refused" ? verdict.reason : "nobody wants it"}`
         : undefined;
     }
     if (mirror === undefined) return `mirror ${key} is missing`;
     const wrong = [
-      ...serviceDifferences(mirror, verdict.claim, verdict.ports),
-      ...sliceDifferences(mirror, slicesOf(source, mirror), verdict.claim.link, podAddresses(source)),
+      ...serviceDifferences(world, mirror, verdict),
+      ...sliceDifferences(world, mirror, slicesOf(source, mirror), verdict, closeness),
     ];
     return wrong.length > 0 ? `mirror ${key}: ${wrong.join("; ")}` : undefined;
   }
@@ -437,11 +601,17 @@ export function isLeading(role: { state(): { leader: unknown } }): boolean {
   return (role.state().leader as { leading: boolean }).leading;
 }
 
-/** Whether somebody made something of an object that no mirror and no slice of one can be, so that it goes whatever is known. */
-function mustGo({ before }: Write): boolean {
-  const { spec, metadata } = (before ?? {}) as Partial<Service>;
-  const mirror = metadata?.labels?.["kubernetes.io/service-name"];
-  return spec?.clusterIP === "None" || (mirror !== undefined && metadata?.name !== sliceName(mirror));
+/** Whether a slice is one that Kubernetes made for a mirror, so that it goes whatever is known. */
+function isForeignSlice(slice: KubeObject | undefined, mirror: string): boolean {
+  const { labels = {}, name = "" } = slice?.metadata ?? {};
+  if (labels["isthmus.dev/federated-by"] !== undefined) return labels["isthmus.dev/link"] === undefined;
+  return name !== sliceName(mirror);
+}
+
+/** Clusters of the members that a federated Service names. */
+function membersOf(service: Service | undefined): Set<string> {
+  const text = service?.metadata.annotations?.["multicluster.linkerd.io/remote-discovery"] ?? "";
+  return new Set(text.split(",").map((entry) => entry.slice(entry.indexOf("@") + 1)));
 }
 
 function keyOf({ before, after }: Write): string {

@@ -1,40 +1,61 @@
 import {
+  endpointHost,
+  federatedName,
   type LabelSelector,
   type Link,
   linkLabelValue,
+  memberSliceName,
   mirrorName,
-  parseEgressPorts,
+  podMirrorName,
   sliceName,
 } from "../../../contract/index.ts";
-import type { EndpointSlice, Pod, Service, ServicePort } from "../../../controller/kube/objects.ts";
+import type {
+  EndpointSlice,
+  KubeObject,
+  Pod,
+  Service,
+  ServicePort,
+} from "../../../controller/kube/objects.ts";
 import { ENDPOINT_SLICES, LINKS, NAMESPACES, PODS, SERVICES } from "../../../controller/kube/resource.ts";
 import type { FakeObjects } from "../fake-api-objects.ts";
-import { ANNOTATIONS, type ClusterName, LABELS, OWN_NAMESPACE, PROTECTED } from "./scene.ts";
+import { type ClusterName, OWN_NAMESPACE, PROTECTED } from "./scene.ts";
 
 /*
- * What the source must be, worked out anew from the objects of all clusters and by nothing of the controller's: only names
- * are shared, by the contract.
+ * Who wants what of the source, worked out anew from the objects of all clusters and by nothing of the controller's: only
+ * names are shared, by the contract.
  */
 
-/** Somebody wants a mirror of a key. */
-export interface Claim {
+/** An exported service of the target of a Link that mirrors. */
+export interface Member {
   link: Link;
   cluster: ClusterName;
   remote: Service;
 }
 
+/** Somebody wants the Service of a key. */
+export type Claim =
+  /** `direct`: its pods are called, not its gateway. */
+  | (Member & { kind: "service"; direct: boolean })
+  | (Member & { kind: "pod"; host: string; ready: boolean })
+  | { kind: "federated"; members: Member[]; local: Service | undefined };
+
 /** What a key must be. */
 export type Verdict =
-  /** A mirror of this. */
-  | { kind: "mirror"; claim: Claim; ports: ServicePort[] }
+  /** A mirror of this. Federated: like `model`. */
+  | { kind: "mirror"; claim: Claim; ports: ServicePort[]; model: Service }
   /** Nothing: nobody wants it. */
   | { kind: "unwanted"; mayStand?: false }
   /** Nothing, and why: `claim` cannot have it. What is there may stand where others take it away, or are in its way. */
   | { kind: "refused"; claim: Claim; reason: string; mayStand?: boolean };
 
 export interface Worlds {
+  dataPlane: "standalone" | "linkerd";
   source: FakeObjects;
   targets: Record<ClusterName, FakeObjects>;
+  /** Whether an address of a gateway answers probes. */
+  isAlive(ip: string): boolean;
+  /** What a host name stands for. */
+  ipsOf(host: string): string[];
 }
 
 /** Links that mirror their target, the oldest first: of several to one target, the oldest that is not going. */
@@ -53,21 +74,107 @@ export function activeLinks(source: FakeObjects): Link[] {
   return links.filter(({ spec }) => !seen.has(spec.targetClusterName) && seen.add(spec.targetClusterName));
 }
 
+/** How a service with these labels is wanted by a Link. */
+export function wantedBy({ spec }: Link, labels: Record<string, string> = {}) {
+  const {
+    selector = { matchLabels: { "mirror.linkerd.io/exported": "true" } },
+    remoteDiscoverySelector = { matchLabels: { "mirror.linkerd.io/exported": "remote-discovery" } },
+    federatedServiceSelector = { matchLabels: { "mirror.linkerd.io/federated": "member" } },
+  } = spec;
+  const direct = isSelected(remoteDiscoverySelector, labels);
+  return {
+    direct,
+    gateway: isSelected(selector, labels),
+    mirrored: direct || isSelected(selector, labels),
+    federated: isSelected(federatedServiceSelector, labels),
+  };
+}
+
+const known = new WeakMap<Worlds, { stamp: string; all: Map<string, Claim[]> }>();
+
 /** All that are claimed, by the key of the mirror, whoever is first in each first. */
-export function claims(worlds: Worlds): Map<string, Claim[]> {
-  const found = new Map<string, Claim[]>();
+export function claims(worlds: Worlds): ReadonlyMap<string, Claim[]> {
+  const stamp = [worlds.source, ...Object.values(worlds.targets)].map(({ version }) => version).join();
+  const last = known.get(worlds);
+  if (last?.stamp === stamp) return last.all;
+  const all = claimsNow(worlds);
+  known.set(worlds, { stamp, all });
+  return all;
+}
+
+function claimsNow(worlds: Worlds): Map<string, Claim[]> {
+  const services: [string, Claim][] = [];
+  const pods: [string, Claim][] = [];
+  const federated = new Map<string, { members: Member[]; local: Service | undefined }>();
+  const federation = ({ metadata: { namespace, name } }: Service) => {
+    const key = `${namespace}/${federatedName(name)}`;
+    const known = federated.get(key) ?? { members: [], local: undefined };
+    federated.set(key, known);
+    return known;
+  };
   for (const link of activeLinks(worlds.source)) {
     const cluster = link.spec.targetClusterName as ClusterName;
     for (const remote of worlds.targets[cluster].list(SERVICES)) {
-      if (!isSelected(link.spec.selector, remote.metadata.labels ?? {})) continue;
-      const key = `${remote.metadata.namespace}/${mirrorName(remote.metadata.name, cluster)}`;
-      const claim = { link, cluster, remote };
-      const others = found.get(key);
-      if (others) others.push(claim);
-      else found.set(key, [claim]);
+      const { namespace, name, labels } = remote.metadata;
+      const member = { link, cluster, remote };
+      const wanted = wantedBy(link, labels);
+      if (wanted.mirrored) {
+        const claim: Claim = { ...member, kind: "service", direct: wanted.direct };
+        services.push([`${namespace}/${mirrorName(name, cluster)}`, claim]);
+      }
+      if (wanted.mirrored && !wanted.direct && remote.spec?.clusterIP === "None") {
+        for (const [key, pod] of podsOf(worlds, member)) pods.push([key, { ...member, kind: "pod", ...pod }]);
+      }
+      if (wanted.federated) federation(remote).members.push(member);
     }
   }
+  for (const local of worlds.source.list(SERVICES)) {
+    const { labels = {} } = local.metadata;
+    const isMember = labels["mirror.linkerd.io/federated"] === "member";
+    if (isMember && !labels["mirror.linkerd.io/mirrored-service"]) federation(local).local = local;
+  }
+  const all: [string, Claim][] = [
+    ...services,
+    ...pods,
+    ...[...federated].map(([key, each]): [string, Claim] => [key, { kind: "federated", ...each }]),
+  ];
+  const found = new Map<string, Claim[]>();
+  for (const [key, claim] of all) found.set(key, [...(found.get(key) ?? []), claim]);
   return found;
+}
+
+/** The pods of a headless service, by the keys of their mirrors. */
+export function podsOf(worlds: Worlds, member: Member): Map<string, { host: string; ready: boolean }> {
+  const pods = new Map<string, { host: string; ready: boolean }>();
+  for (const slice of slicesBehind(worlds, member)) {
+    for (const endpoint of slice.endpoints ?? []) {
+      // The gateways of Linkerd know pods by their hostnames only.
+      const host = worlds.dataPlane === "linkerd" ? endpoint.hostname : endpointHost(endpoint);
+      if (!host) continue;
+      const key = `${slice.metadata.namespace}/${podMirrorName(host, member.cluster)}`;
+      const ready = endpoint.conditions?.ready !== false || pods.get(key)?.ready === true;
+      pods.set(key, { host, ready });
+    }
+  }
+  return pods;
+}
+
+/** The slices of a service in its target, as far as its Link asks for them. */
+export function slicesBehind(worlds: Worlds, { link, cluster, remote }: Member): EndpointSlice[] {
+  const { namespace, name } = remote.metadata;
+  return worlds.targets[cluster].list(ENDPOINT_SLICES, namespace).filter(({ metadata: { labels = {} } }) => {
+    const { gateway, federated } = wantedBy(link, labels);
+    return labels["kubernetes.io/service-name"] === name && (gateway || federated);
+  });
+}
+
+/** Whether it is known that nobody takes the calls to a service. */
+export function isEmpty(worlds: Worlds, member: Member): boolean {
+  const slices = slicesBehind(worlds, member);
+  const ready = slices.some(({ endpoints = [] }) =>
+    endpoints.some(({ conditions }) => conditions?.ready !== false),
+  );
+  return slices.length > 0 && !ready;
 }
 
 export function verdictOf(worlds: Worlds, key: string, [claim]: readonly Claim[]): Verdict {
@@ -78,140 +185,95 @@ export function verdictOf(worlds: Worlds, key: string, [claim]: readonly Claim[]
     reason,
     mayStand,
   });
-  const { remote } = claim;
-  const { namespace = "", labels = {} } = remote.metadata;
-  if (labels["mirror.linkerd.io/mirrored-service"] || labels["isthmus.dev/link"])
-    return refuse("MirrorOfMirror");
-  if (PROTECTED.includes(namespace)) return refuse("ProtectedNamespace");
-  const ports = (remote.spec?.ports ?? []).filter(({ protocol }) => (protocol ?? "TCP") === "TCP");
-  const { type, clusterIP } = remote.spec ?? {};
-  if (type === "ExternalName" || clusterIP === "None" || ports.length === 0) return refuse("InvalidService");
+  const model = modelOf(worlds, claim);
+  if (typeof model === "string") return refuse(model);
+  const [namespace = "", name = ""] = key.split("/");
   const home = worlds.source.find(NAMESPACES, { name: namespace });
   if (home === undefined || home.metadata.deletionTimestamp) return refuse("MissingNamespace", true);
-  const [, name = ""] = key.split("/");
+  const isOfOurs = (object: KubeObject) =>
+    claim.kind === "federated" ? isFederated(object) : isOurs(worlds.source, object);
   const service = worlds.source.find(SERVICES, { namespace, name });
-  if (service && !isOurs(worlds.source, service)) return refuse("NameConflict");
-  const slice = worlds.source.find(ENDPOINT_SLICES, { namespace, name: sliceName(name) });
-  if (slice && !isOurs(worlds.source, slice)) return refuse("NameConflict", true);
-  return { kind: "mirror", claim, ports };
+  if (service && !isOfOurs(service)) return refuse("NameConflict");
+  for (const each of sliceNamesOf(worlds, name, claim)) {
+    const slice = worlds.source.find(ENDPOINT_SLICES, { namespace, name: each });
+    if (slice && !isOfOurs(slice)) return refuse("NameConflict", true);
+  }
+  return { kind: "mirror", claim, ports: tcpPorts(model), model };
 }
 
-/** Whether an object is marked as made for a Link that there is. */
-export function isOurs(source: FakeObjects, object: { metadata: Service["metadata"] }): boolean {
-  return ownerOf(source, object) !== undefined;
+/** What the Service of a claim is like, or why there is none. */
+function modelOf(worlds: Worlds, claim: Claim): Service | string {
+  if (claim.kind === "federated") {
+    const { local } = claim;
+    if (local !== undefined && refusalOf(worlds, local, "federated") === undefined) return local;
+    return admitted(worlds, claim.members)[0]?.remote ?? "nobody can be a member";
+  }
+  const direct = claim.kind === "service" && claim.direct;
+  return refusalOf(worlds, claim.remote, direct ? "direct" : "gateway") ?? claim.remote;
+}
+
+/** Those that can be members. */
+export function admitted(worlds: Worlds, members: readonly Member[]): Member[] {
+  return members.filter(({ remote }) => refusalOf(worlds, remote, "federated") === undefined);
+}
+
+/** Why a service cannot be mirrored, whatever is in the source. */
+export function refusalOf(
+  worlds: Worlds,
+  { metadata: { namespace = "", labels = {} }, spec = {} }: Service,
+  purpose: "gateway" | "direct" | "federated",
+): string | undefined {
+  if (labels["mirror.linkerd.io/mirrored-service"] || labels["isthmus.dev/link"]) return "MirrorOfMirror";
+  if (PROTECTED.includes(namespace)) return "ProtectedNamespace";
+  if (purpose === "direct" && worlds.dataPlane === "standalone") return "UnsupportedMode";
+  if (spec.type === "ExternalName") return "InvalidService";
+  if (purpose === "federated" && spec.clusterIP === "None") return "InvalidService";
+  return (spec.ports ?? []).some(isTcp) ? undefined : "InvalidService";
+}
+
+/** Names of the slices that the Service of a claim must have. */
+export function sliceNamesOf(worlds: Worlds, name: string, claim: Claim): string[] {
+  if (claim.kind === "service") return claim.direct ? [] : [sliceName(name)];
+  if (claim.kind === "pod") return [sliceName(name)];
+  if (worlds.dataPlane === "linkerd") return [];
+  return [
+    ...admitted(worlds, claim.members).map(({ cluster }) => memberSliceName(name, cluster)),
+    ...localSlicesOf(worlds, claim.local).map(({ metadata }) => memberSliceName(name, `/${metadata.name}`)),
+  ];
+}
+
+/** The slices of a member in this cluster. */
+export function localSlicesOf(worlds: Worlds, local: Service | undefined): EndpointSlice[] {
+  if (local === undefined || refusalOf(worlds, local, "federated") !== undefined) return [];
+  const { namespace, name } = local.metadata;
+  return worlds.source
+    .list(ENDPOINT_SLICES, namespace)
+    .filter(
+      ({ metadata: { labels = {} } }) =>
+        labels["kubernetes.io/service-name"] === name &&
+        labels["mirror.linkerd.io/federated"] === "member" &&
+        !labels["mirror.linkerd.io/mirrored-service"],
+    );
+}
+
+/** Whether an object is marked as made for a Link that there is, or for what is federated. */
+export function isOurs(source: FakeObjects, object: KubeObject): boolean {
+  return ownerOf(source, object) !== undefined || isFederated(object);
+}
+
+/** Whether an object is a federated Service that this Isthmus made, or a slice of one. */
+export function isFederated({ metadata: { labels = {} } }: KubeObject): boolean {
+  return (
+    labels["app.kubernetes.io/managed-by"] === "isthmus" &&
+    labels["isthmus.dev/federated-by"] === OWN_NAMESPACE
+  );
 }
 
 /** The Link that an object was made for. */
-export function ownerOf(
-  source: FakeObjects,
-  { metadata: { labels = {} } }: { metadata: Service["metadata"] },
-) {
+export function ownerOf(source: FakeObjects, { metadata: { labels = {} } }: KubeObject): Link | undefined {
   if (labels["app.kubernetes.io/managed-by"] !== "isthmus") return undefined;
   const links = source.list(LINKS, OWN_NAMESPACE) as Link[];
   return links.find(({ metadata }) => linkLabelValue(metadata) === labels["isthmus.dev/link"]);
-}
-
-/** How a mirror's Service differs from what it must be, in words. */
-export function serviceDifferences(mirror: Service, claim: Claim, ports: readonly ServicePort[]): string[] {
-  const { link, remote, cluster } = claim;
-  const found: string[] = [];
-  const { labels = {}, annotations = {} } = mirror.metadata;
-  const wantedLabels: Record<string, string> = {
-    ...copied(remote.metadata.labels, LABELS, link.spec.excludedLabels),
-    "mirror.linkerd.io/mirrored-service": "true",
-    "mirror.linkerd.io/cluster-name": cluster,
-    "app.kubernetes.io/managed-by": "isthmus",
-    "isthmus.dev/link": linkLabelValue(link.metadata),
-  };
-  const { namespace, name, resourceVersion = "" } = remote.metadata;
-  const wantedAnnotations: Record<string, string> = {
-    ...copied(remote.metadata.annotations, ANNOTATIONS, link.spec.excludedAnnotations),
-    "mirror.linkerd.io/remote-svc-fq-name": `${name}.${namespace}.svc.cluster.local`,
-    "mirror.linkerd.io/remote-resource-version": resourceVersion,
-    "isthmus.dev/remote-service": `${namespace}/${name}`,
-  };
-  const { "isthmus.dev/egress-ports": egress, ...others } = annotations;
-  differs(found, "labels", text(labels), text(wantedLabels));
-  differs(found, "annotations", text(others), text(wantedAnnotations));
-  const spec = mirror.spec ?? {};
-  differs(found, "type", spec.type ?? "ClusterIP", "ClusterIP");
-  differs(found, "selector", text(spec.selector), "{}");
-  if (spec.clusterIP === "None") found.push("it is headless");
-  differs(found, "ports", describe(spec.ports), describe(ports));
-  const numbers = parseEgressPorts(egress);
-  differs(
-    found,
-    "ports with an egress port",
-    [...numbers.keys()].join(),
-    unique(ports.map(({ port }) => port)).join(),
-  );
-  for (const number of numbers.values()) {
-    if (number < 20_000 || number > 28_191) found.push(`egress port ${number} is out of the range`);
-  }
-  return found;
-}
-
-/** How a mirror's slices differ from what they must be. `pods` are the addresses that take calls. */
-export function sliceDifferences(
-  mirror: Service,
-  slices: readonly EndpointSlice[],
-  link: Link,
-  pods: readonly string[],
-): string[] {
-  const found: string[] = [];
-  const { name, uid, labels = {}, annotations = {} } = mirror.metadata;
-  const [slice, ...more] = slices.filter(({ metadata }) => metadata.name === sliceName(name));
-  const strays = slices.filter((each) => each !== slice);
-  if (strays.length + more.length > 0) {
-    found.push(`there are other slices: ${strays.map(({ metadata }) => metadata.name).join(", ")}`);
-  }
-  if (slice === undefined) return [...found, "there is no slice"];
-  differs(
-    found,
-    "slice's labels",
-    text(slice.metadata.labels),
-    text({
-      ...labels,
-      "kubernetes.io/service-name": name,
-      "endpointslice.kubernetes.io/managed-by": "isthmus.dev",
-    }),
-  );
-  differs(
-    found,
-    "slice's annotations",
-    text(slice.metadata.annotations),
-    text({
-      "mirror.linkerd.io/remote-svc-fq-name": annotations["mirror.linkerd.io/remote-svc-fq-name"] ?? "",
-    }),
-  );
-  differs(
-    found,
-    "slice's owners",
-    (slice.metadata.ownerReferences ?? []).map((owner) => owner.uid).join(),
-    uid ?? "",
-  );
-  const addresses = (slice.endpoints ?? [])
-    .map(
-      (endpoint) =>
-        `${endpoint.addresses.join("+")}${endpoint.conditions?.ready === false ? " not ready" : ""}`,
-    )
-    .sort();
-  const reached = (link.spec.gatewayAddresses ?? []).length > 0;
-  differs(found, "slice's addresses", addresses.join(), (reached ? [...pods].sort() : []).join());
-  const egress = parseEgressPorts(annotations["isthmus.dev/egress-ports"]);
-  differs(
-    found,
-    "slice's ports",
-    (slice.ports ?? [])
-      .map((port) => `${port.name ?? ""} ${port.protocol} ${port.port}`)
-      .sort()
-      .join(),
-    (mirror.spec?.ports ?? [])
-      .map((port) => `${port.name ?? ""} TCP ${egress.get(port.port)}`)
-      .sort()
-      .join(),
-  );
-  return found;
 }
 
 /** Addresses of the egress pods that take calls. */
@@ -225,107 +287,26 @@ export function isTrue(pod: Pod, type: string): boolean {
   return (pod.status?.conditions ?? []).some((each) => each.type === type && each.status === "True");
 }
 
-/** The slices that belong to a mirror, by label or by owner. */
+/** The slices that belong to a mirror. */
 export function slicesOf(
   source: FakeObjects,
-  { metadata }: { metadata: Service["metadata"] },
+  { metadata: { namespace, name } }: KubeObject,
 ): EndpointSlice[] {
-  const { namespace, name } = metadata;
   return source
     .list(ENDPOINT_SLICES, namespace)
     .filter((slice) => slice.metadata.labels?.["kubernetes.io/service-name"] === name);
 }
 
-/** All that can be different at rest: mirrors and slices, what should not be, Links that should be gone. */
-export function differences(worlds: Worlds): string[] {
-  const { source } = worlds;
-  const found: string[] = [];
-  const all = claims(worlds);
-  const expected = new Set<string>();
-  const pods = podAddresses(source);
-  const egressPorts = new Map<number, string>();
-  for (const [key, wanting] of all) {
-    const verdict = verdictOf(worlds, key, wanting);
-    if (verdict.kind === "mirror" || verdict.mayStand) expected.add(key);
-    if (verdict.kind !== "mirror") continue;
-    const [namespace = "", name = ""] = key.split("/");
-    const mirror = source.find(SERVICES, { namespace, name });
-    if (mirror === undefined) {
-      found.push(`mirror ${key} is missing`);
-      continue;
-    }
-    const wrong = [
-      ...serviceDifferences(mirror, verdict.claim, verdict.ports),
-      ...sliceDifferences(mirror, slicesOf(source, mirror), verdict.claim.link, pods),
-    ];
-    for (const each of wrong) found.push(`mirror ${key}: ${each}`);
-    for (const port of parseEgressPorts(mirror.metadata.annotations?.["isthmus.dev/egress-ports"]).values()) {
-      const other = egressPorts.get(port);
-      if (other !== undefined) found.push(`mirrors ${key} and ${other} have the same egress port ${port}`);
-      egressPorts.set(port, key);
-    }
-  }
-  for (const each of [...source.list(SERVICES), ...source.list(ENDPOINT_SLICES)]) {
-    const { namespace, name, labels } = each.metadata;
-    const mirror = each.kind === "Service" ? name : (labels?.["kubernetes.io/service-name"] ?? "");
-    if (labels?.["isthmus.dev/link"]?.startsWith(`${OWN_NAMESPACE}.`) && !isOurs(source, each)) {
-      found.push(`${each.kind} ${namespace}/${name} is left of a Link that is gone`);
-    }
-    if (isOurs(source, each) && !expected.has(`${namespace}/${mirror}`)) {
-      found.push(`${each.kind} ${namespace}/${name} should not be there`);
-    }
-  }
-  for (const link of source.list(LINKS)) {
-    if (link.metadata.deletionTimestamp) found.push(`Link ${link.metadata.name} should be gone`);
-  }
-  for (const pod of source.list(PODS, OWN_NAMESPACE) as Pod[]) {
-    const waits = isTrue(pod, "ContainersReady") && !pod.metadata.deletionTimestamp;
-    if (waits && !isTrue(pod, "isthmus.dev/in-slices"))
-      found.push(`pod ${pod.metadata.name} waits at its gate`);
-  }
-  return [...found, ...statusDifferences(worlds, all)];
+export function tcpPorts({ spec }: Service): ServicePort[] {
+  return (spec?.ports ?? []).filter(isTcp);
 }
 
-/** How the statuses of Links differ from what is so. */
-function statusDifferences(worlds: Worlds, all: ReadonlyMap<string, readonly Claim[]>): string[] {
-  const found: string[] = [];
-  const active = activeLinks(worlds.source);
-  for (const link of worlds.source.list(LINKS) as Link[]) {
-    const { name } = link.metadata;
-    const condition = (type: string) => link.status?.conditions?.find((each) => each.type === type);
-    if (!active.some((each) => each.metadata.name === name)) {
-      differs(found, `Link ${name}: Connected`, `${condition("Connected")?.reason}`, "DuplicateTarget");
-      continue;
-    }
-    differs(found, `Link ${name}: Connected`, `${condition("Connected")?.reason}`, "Connected");
-    const wanted = new Map<string, string>();
-    for (const [key, wanting] of all) {
-      const verdict = verdictOf(worlds, key, wanting);
-      for (const [index, claim] of wanting.entries()) {
-        if (claim.link.metadata.name !== name) continue;
-        const reason = index > 0 ? "NameConflict" : verdict.kind === "refused" ? verdict.reason : "Mirrored";
-        wanted.set(`${claim.remote.metadata.namespace}/${claim.remote.metadata.name}`, reason);
-      }
-    }
-    const told = new Map(
-      (link.status?.services ?? []).map((each) => [`${each.namespace}/${each.name}`, each.reason]),
-    );
-    differs(
-      found,
-      `Link ${name}: services`,
-      text(Object.fromEntries(told)),
-      text(Object.fromEntries(wanted)),
-    );
-    const mirrored = [...wanted.values()].filter((reason) => reason === "Mirrored").length;
-    differs(found, `Link ${name}: mirroredServices`, `${link.status?.mirroredServices}`, `${mirrored}`);
-  }
-  return found;
+function isTcp({ protocol = "TCP" }: ServicePort): boolean {
+  return protocol === "TCP";
 }
 
-export function isSelected(selector: LabelSelector | undefined, labels: Record<string, string>): boolean {
-  const { matchLabels = {}, matchExpressions = [] } = selector ?? {
-    matchLabels: { "mirror.linkerd.io/exported": "true" },
-  };
+function isSelected(selector: LabelSelector, labels: Record<string, string>): boolean {
+  const { matchLabels = {}, matchExpressions = [] } = selector;
   if (Object.keys(matchLabels).length + matchExpressions.length === 0) return false;
   return (
     Object.entries(matchLabels).every(([key, value]) => labels[key] === value) &&
@@ -337,43 +318,4 @@ export function isSelected(selector: LabelSelector | undefined, labels: Record<s
       return operator === "In" ? within : !within;
     })
   );
-}
-
-function copied(
-  from: Record<string, string> | undefined,
-  rules: Record<string, string>,
-  excluded: readonly string[] = [],
-): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(from ?? {}).filter(([key]) => {
-      if (rules[key] === "always") return true;
-      if (rules[key] === "dropped") return false;
-      if (rules[key] !== "copied") throw new Error(`the scene does not say whether ${key} is copied`);
-      return !excluded.some((pattern) =>
-        pattern.endsWith("/*") ? key.startsWith(pattern.slice(0, -1)) : key === pattern,
-      );
-    }),
-  );
-}
-
-function differs(found: string[], what: string, actual: string, wanted: string): void {
-  if (actual !== wanted) found.push(`${what} are ${actual || "none"}, not ${wanted || "none"}`);
-}
-
-function text(record: Record<string, string> | undefined): string {
-  return JSON.stringify(
-    Object.fromEntries(Object.entries(record ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))),
-  );
-}
-
-function describe(ports: readonly ServicePort[] | undefined): string {
-  return (ports ?? [])
-    .map(({ name = "", protocol = "TCP", port, targetPort, appProtocol = "" }) =>
-      [name, protocol, port, targetPort ?? port, appProtocol].join("/"),
-    )
-    .join(" ");
-}
-
-function unique(numbers: readonly number[]): number[] {
-  return [...new Set(numbers)].sort((a, b) => a - b);
 }

@@ -66,13 +66,20 @@ export class Network {
     return new SimulatedCarrier(this, machine, options);
   }
 
-  knowledge(process: string, api: string, collection: string): Knowledge {
-    const key = `${process} ${api} ${collection}`;
+  /** What a process knows of those objects of a collection that it selects so. */
+  knowledge(process: string, api: string, collection: string, selector: string | null): Knowledge {
+    const key = `${process} ${api} ${collection} ${selector ?? ""}`;
     const known = this.#knowledge.get(key);
     if (known) return known;
     const made = new Knowledge();
     this.#knowledge.set(key, made);
     return made;
+  }
+
+  /** Whether a process has had a complete list of a collection, whatever it selected. */
+  anyComplete(process: string, api: string, collection: string): boolean {
+    const prefix = `${process} ${api} ${collection} `;
+    return [...this.#knowledge].some(([key, { complete }]) => key.startsWith(prefix) && complete);
   }
 
   setState(api: SimulatedApi, state: Weather["state"]): void {
@@ -285,7 +292,9 @@ class SimulatedCarrier implements Carrier {
         if (fault?.kind === "hang-after") return;
         answered(served.status, served.headers, JSON.stringify(served.body), () => {
           const { completeAsOf } = served;
-          if (completeAsOf !== undefined && fault === undefined && request.resource !== undefined)
+          // A single object is asked for to see whether the server answers.
+          const isHeartbeat = request.query.get("limit") === "1";
+          if (completeAsOf !== undefined && fault === undefined && request.resource && !isHeartbeat)
             this.#knowledge(api, request).listed(completeAsOf, network.time.now);
         });
       } catch (error) {
@@ -373,7 +382,9 @@ class SimulatedCarrier implements Carrier {
   }
 
   #knowledge(api: SimulatedApi, request: FakeRequest): Knowledge {
-    return this.#network.knowledge(this.#machine.name, api.name, collectionOf(request.resource!));
+    const { query, resource } = request;
+    const collection = collectionOf(resource!);
+    return this.#network.knowledge(this.#machine.name, api.name, collection, query.get("labelSelector"));
   }
 }
 

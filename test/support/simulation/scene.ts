@@ -1,4 +1,4 @@
-import type { LabelSelector } from "../../../contract/index.ts";
+import type { LabelSelector, LinkProbe } from "../../../contract/index.ts";
 
 /** Everything that can be in a simulation, by name. */
 
@@ -18,6 +18,8 @@ export type LinkName = keyof typeof LINK_TARGETS;
 export const LINK_NAMES = Object.keys(LINK_TARGETS) as LinkName[];
 
 export const OWN_NAMESPACE = "isthmus";
+/** Of Linkerd's control plane. */
+export const LINKERD_NAMESPACE = "linkerd";
 /** Namespaces in which exported services are; the last may have no mirrors. */
 export const NAMESPACES_OF_SERVICES = ["shop", "pay", "lab", "kube-system"] as const;
 export const PROTECTED = ["kube-system", "kube-public", "kube-node-lease", OWN_NAMESPACE];
@@ -36,6 +38,21 @@ export interface Place {
   service: string;
 }
 
+/** An address of a pod that has nothing else to be called by. */
+const NAMELESS = "10.2.0.9";
+/**
+ * What pods behind services can be called, and by what: names of services are among them, and such as no Service may have.
+ */
+export const HOSTS = [
+  { host: "web-0", by: "hostname" },
+  { host: "web-1", by: "hostname" },
+  { host: "7", by: "hostname" },
+  { host: "a-b", by: "hostname" },
+  { host: "api", by: "pod" },
+  { host: "pod.dotted", by: "pod" },
+  { host: NAMELESS, by: "address" },
+] as const;
+
 /** Selectors that a Link can have. */
 export const SELECTORS: Record<string, LabelSelector | undefined> = {
   default: undefined,
@@ -48,6 +65,28 @@ export const SELECTORS: Record<string, LabelSelector | undefined> = {
   },
   nothing: {},
 };
+/** Likewise for what is called pod to pod, or federated. */
+export const OTHER_SELECTORS: Record<string, LabelSelector | undefined> = {
+  default: undefined,
+  silver: { matchLabels: { "example.com/tier": "silver" } },
+  nothing: {},
+};
+
+/** Host names of gateways: what they stand for changes. */
+export const GATEWAY_HOST = "gateway.example";
+/** Addresses of gateways that may be dead; those of the host name are among them. */
+export const GATEWAY_IPS = ["192.0.2.127", "192.0.2.128", "192.0.2.129"] as const;
+/** Addresses that a Link can have. */
+export const GATEWAYS: string[][] = [
+  ["192.0.2.127"],
+  ["192.0.2.127"],
+  ["192.0.2.128"],
+  ["192.0.2.127", "192.0.2.128"],
+  [GATEWAY_HOST],
+  [],
+];
+/** With less than 15 s from the death of a gateway to its being known. */
+export const PROBE: LinkProbe = { period: "3s", timeout: "1s", failureThreshold: 3 };
 
 /** Labels and annotations that services have, and whether their mirrors get them too. */
 export const LABELS: Record<string, "copied" | "dropped"> = {
@@ -56,12 +95,14 @@ export const LABELS: Record<string, "copied" | "dropped"> = {
   "app.kubernetes.io/managed-by": "dropped",
   "argocd.argoproj.io/instance": "dropped",
   "mirror.linkerd.io/exported": "dropped",
+  "mirror.linkerd.io/federated": "dropped",
 };
 export const ANNOTATIONS: Record<string, "copied" | "dropped" | "always"> = {
   "example.com/note": "copied",
   "team.example/owner": "copied",
   "kubectl.kubernetes.io/last-applied-configuration": "dropped",
   "isthmus.dev/egress-ports": "dropped",
+  "egress-ports.isthmus.dev/isthmus.east": "dropped",
   "config.linkerd.io/opaque-ports": "always",
 };
 /** Exclusions that a Link can have. */

@@ -4,10 +4,10 @@ import { LEASES } from "../../../controller/kube/resource.ts";
 import { makeAnchor } from "../certificates.ts";
 import { Refusal } from "../fake-api-objects.ts";
 import { Controllers, SEATS } from "./controllers.ts";
+import { differences } from "./differences.ts";
 import { drawSteps, type Event, type Step } from "./events.ts";
 import { clearUp, fairWeather, type Weather } from "./faults.ts";
 import { isLeading, Laws, type Violation } from "./laws.ts";
-import { differences } from "./model.ts";
 import { Network } from "./network.ts";
 import { Random } from "./random.ts";
 import { CLUSTERS, LINK_NAMES, OWN_NAMESPACE } from "./scene.ts";
@@ -72,7 +72,10 @@ class Simulation {
     const [ofEvents, ofNetwork, ofProcesses] = [random.fork(), random.fork(), random.fork()];
     this.#resyncMs = random.pick(RESYNC_MS);
     this.#steps = options.steps ?? drawSteps(ofEvents, options.count ?? 2_000);
-    this.#world = new World(this.#time, (server, token) => kubeconfig(server, token, authorityData));
+    const dataPlane = random.chance(0.3) ? "linkerd" : "standalone";
+    this.#world = new World(this.#time, dataPlane, (server, token) =>
+      kubeconfig(server, token, authorityData),
+    );
     this.#weather = new Map([
       ["source", fairWeather([1, 5])],
       ...CLUSTERS.map((name): [string, Weather] => [name, fairWeather([5, 40])]),
@@ -91,6 +94,8 @@ class Simulation {
       time: this.#time,
       network: this.#network,
       source: this.#world.sourceApi,
+      gateways: this.#world,
+      dataPlane,
       random: ofProcesses,
       resyncMs: this.#resyncMs,
       onFailure: (message) => this.#laws.break("the process lives", message),
@@ -132,6 +137,18 @@ class Simulation {
       case "service":
         world.setService(event.place, event.shape);
         break;
+      case "pods-behind":
+        world.setPodsBehind(event.place, event.pods);
+        break;
+      case "local":
+        world.setLocal(event.namespace, event.service, event.shape);
+        break;
+      case "gateway":
+        world.setGateway(event.ip, event.alive);
+        break;
+      case "gateway-host":
+        world.setGatewayHost(event.ips);
+        break;
       case "link":
         world.setLink(event.link, event.there);
         break;
@@ -148,10 +165,10 @@ class Simulation {
         world.setPod(event.name, event.state);
         break;
       case "foreign":
-        world.setForeign(event.place, event.what, event.there);
+        world.setForeign(event.place, event.spot, event.what, event.there);
         break;
       case "meddle":
-        world.meddle(event.place, event.how);
+        world.meddle(event.place, event.spot, event.how);
         break;
       case "start":
         this.#controllers.start(event.seat);

@@ -1,6 +1,15 @@
 import { isDeepStrictEqual } from "node:util";
-import { type Link, type LinkSpec, mirrorName, sliceName } from "../../../contract/index.ts";
+import {
+  federatedName,
+  type Link,
+  type LinkSpec,
+  memberSliceName,
+  mirrorName,
+  podMirrorName,
+  sliceName,
+} from "../../../contract/index.ts";
 import type {
+  Endpoint,
   EndpointSlice,
   KubeObject,
   Namespace,
@@ -19,17 +28,21 @@ import {
 } from "../../../controller/kube/resource.ts";
 import type { Change } from "../fake-api-objects.ts";
 import { anEgressPod } from "../mirror-objects.ts";
-import type { Worlds } from "./model.ts";
+import { activeLinks, type Worlds } from "./model.ts";
 import {
   CLUSTERS,
   type ClusterName,
+  GATEWAY_IPS,
+  HOSTS,
   LINK_NAMES,
   LINK_TARGETS,
+  LINKERD_NAMESPACE,
   type LinkName,
   NAMESPACES_OF_SERVICES,
   OWN_NAMESPACE,
   type Place,
   type POD_NAMES,
+  PROBE,
   SERVICE_NAMES,
 } from "./scene.ts";
 import { SimulatedApi } from "./simulated-api.ts";
@@ -37,11 +50,23 @@ import type { VirtualTime } from "./virtual-time.ts";
 
 /** What a Service of a target can be. */
 export interface ServiceShape {
-  kind: "exported" | "private" | "headless" | "external" | "mirror" | "no-tcp";
+  /** `direct`: called pod to pod. */
+  kind: "exported" | "private" | "direct" | "headless" | "external" | "mirror" | "no-tcp";
+  federated: boolean;
   ports: { port: number; name: string; protocol?: string; appProtocol?: string }[];
   labels: Record<string, string>;
   annotations: Record<string, string>;
 }
+
+/** A pod behind a service. */
+export interface PodShape {
+  /** Which of `HOSTS`. */
+  host: number;
+  ready: boolean;
+}
+
+/** Which Service of the source: the mirror of a service, the federated one of its name, or the mirror of a pod. */
+export type Spot = "mirror" | "federated" | { host: number };
 
 export type SecretState = "good" | "renewed" | "revoked" | "absent" | "garbage" | "wrong-type" | "nowhere";
 export type Meddling =
@@ -56,11 +81,12 @@ export type Meddling =
   | "disown"
   | "endpoints"
   | "slice-labels"
-  | "stray-slice";
+  | "stray-slice"
+  | "members";
 
 /** What may have changed about a mirror, and how soon that must show. */
 export interface Touch {
-  /** Key of a mirror, or a group of them: `link:<cluster>`, `namespace:<name>`, `pods`. */
+  /** Key of a mirror, or a group of them: `link:<cluster>`, `namespace:<name>`, `pods`, `gateways`. */
   what: string;
   at: number;
   /** It was done to the mirror itself. */
@@ -73,6 +99,7 @@ export interface Touch {
  * All clusters and what people and machines do in them. It knows when each thing that decides about a mirror last changed.
  */
 export class World implements Worlds {
+  readonly dataPlane: Worlds["dataPlane"];
   readonly time: VirtualTime;
   readonly sourceApi: SimulatedApi;
   readonly apis: Record<ClusterName, SimulatedApi>;
@@ -81,26 +108,33 @@ export class World implements Worlds {
   readonly #touched = new Map<string, number>();
   readonly #touchedByHand = new Map<string, number>();
   readonly #relisted = new Map<string, number>();
+  readonly #askedOtherwise = new Map<string, number>();
+  readonly #takenOver = new Map<string, number>();
   readonly #secretChanged = new Map<string, number>();
   readonly #badSecrets = new Set<LinkName>(LINK_NAMES);
+  /** Pods behind services, by cluster, namespace and name; absent where nothing is known of them. */
+  readonly #pods = new Map<string, readonly PodShape[]>();
+  readonly #dead = new Set<string>();
+  #gatewayHost: readonly string[] = [GATEWAY_IPS[0]];
   readonly #kubeconfig: (server: string, token: string) => string;
   #serial = 0;
 
-  constructor(time: VirtualTime, kubeconfig: (server: string, token: string) => string) {
+  constructor(
+    time: VirtualTime,
+    dataPlane: Worlds["dataPlane"],
+    kubeconfig: (server: string, token: string) => string,
+  ) {
     this.time = time;
+    this.dataPlane = dataPlane;
     this.#kubeconfig = kubeconfig;
-    this.sourceApi = new SimulatedApi("source", time, [OWN_NAMESPACE, "kube-system"]);
+    this.sourceApi = new SimulatedApi("source", time, [OWN_NAMESPACE, LINKERD_NAMESPACE, "kube-system"]);
     this.apis = Object.fromEntries(
       CLUSTERS.map((name) => [name, new SimulatedApi(name, time, NAMESPACES_OF_SERVICES)]),
     ) as Record<ClusterName, SimulatedApi>;
     for (const api of Object.values(this.apis)) api.tokens.add("renewed");
     this.sourceApi.objects.onChange((change) => this.#sourceChanged(change));
     for (const cluster of CLUSTERS) {
-      this.apis[cluster].objects.onChange((change) => {
-        if (change.collection !== "services") return;
-        const { namespace, name } = change.object.metadata;
-        this.#touch(`${namespace}/${mirrorName(name, cluster)}`);
-      });
+      this.apis[cluster].objects.onChange((change) => this.#targetChanged(cluster, change));
     }
     this.#bookmark();
   }
@@ -111,6 +145,34 @@ export class World implements Worlds {
 
   get targets() {
     return Object.fromEntries(CLUSTERS.map((name) => [name, this.apis[name].objects])) as Worlds["targets"];
+  }
+
+  isAlive(ip: string): boolean {
+    return !this.#dead.has(ip);
+  }
+
+  ipsOf(_host: string): string[] {
+    return [...this.#gatewayHost];
+  }
+
+  /** When what probes and name servers say of gateways last changed, or who is asked about. */
+  gatewaysTouchedAt(): number {
+    const groups = ["gateways", ...CLUSTERS.map((cluster) => `link:${cluster}`)];
+    return Math.max(...groups.map((each) => this.#touched.get(each) ?? 0));
+  }
+
+  /** An address of gateways dies, or answers again. */
+  setGateway(ip: string, alive: boolean): void {
+    if (this.isAlive(ip) === alive) return;
+    if (alive) this.#dead.delete(ip);
+    else this.#dead.add(ip);
+    this.#touch("gateways");
+  }
+
+  /** The host name of gateways stands for other addresses. */
+  setGatewayHost(ips: readonly string[]): void {
+    this.#gatewayHost = [...ips];
+    this.#touch("gateways");
   }
 
   allApis(): SimulatedApi[] {
@@ -149,6 +211,16 @@ export class World implements Worlds {
     return this.#secretChanged.get(cluster) ?? 0;
   }
 
+  /** When a Link to this cluster that was there before last asked for other services. */
+  askedOtherwiseAt(cluster: ClusterName): number {
+    return this.#askedOtherwise.get(cluster) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** When another Link to this cluster last took over from the one that mirrored. */
+  takenOverAt(cluster: ClusterName): number {
+    return this.#takenOver.get(cluster) ?? Number.NEGATIVE_INFINITY;
+  }
+
   isSecretGood(link: LinkName): boolean {
     return !this.#badSecrets.has(link);
   }
@@ -174,10 +246,13 @@ export class World implements Worlds {
     // The cluster IP of a Service is for life.
     if (known && (shape === undefined || headless !== (known.spec?.clusterIP === "None")))
       objects.delete(SERVICES, ref);
+    // As Kubernetes, which keeps the slices of a service a moment later.
+    this.time.after(20, () => this.#keepSlice(place));
     if (shape === undefined) return;
     const labels: Record<string, string> = { ...shape.labels };
     if (shape.kind === "private") delete labels["mirror.linkerd.io/exported"];
-    else labels["mirror.linkerd.io/exported"] = "true";
+    else labels["mirror.linkerd.io/exported"] = shape.kind === "direct" ? "remote-discovery" : "true";
+    if (shape.federated) labels["mirror.linkerd.io/federated"] = "member";
     if (shape.kind === "mirror") labels["mirror.linkerd.io/mirrored-service"] = "true";
     const ports = shape.kind === "no-tcp" ? [{ name: "dns", port: 53, protocol: "UDP" }] : shape.ports;
     const spec: Service["spec"] = {
@@ -190,6 +265,81 @@ export class World implements Worlds {
     if (objects.find(SERVICES, ref))
       objects.modify(SERVICES, ref, (each) => ({ ...object, metadata: { ...each.metadata, ...metadata } }));
     else objects.create(SERVICES, object);
+  }
+
+  /** Pods behind a service come and go, become ready and not. */
+  setPodsBehind(place: Place, pods: readonly PodShape[] | undefined): void {
+    if (pods === undefined) this.#pods.delete(placeKey(place));
+    else this.#pods.set(placeKey(place), pods);
+    this.#keepSlice(place);
+  }
+
+  /** Keep the slice of a service as Kubernetes does. */
+  #keepSlice(place: Place): void {
+    const { objects } = this.apis[place.cluster];
+    const service = objects.find(SERVICES, { namespace: place.namespace, name: place.service });
+    const pods = this.#pods.get(placeKey(place));
+    const ref = { namespace: place.namespace, name: `${place.service.slice(0, 50)}-k8s` };
+    const known = objects.find(ENDPOINT_SLICES, ref);
+    if (service === undefined || service.spec?.type === "ExternalName" || pods === undefined) {
+      if (known) objects.delete(ENDPOINT_SLICES, ref);
+      return;
+    }
+    const labels = {
+      ...service.metadata.labels,
+      "kubernetes.io/service-name": place.service,
+      ...(service.spec?.clusterIP === "None" && { "service.kubernetes.io/headless": "" }),
+    };
+    const slice: EndpointSlice = {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: { ...ref, labels },
+      addressType: "IPv4",
+      endpoints: pods.map(endpointOf),
+      ports: (service.spec?.ports ?? []).map(({ name = "", port }) => ({ name, port, protocol: "TCP" })),
+    };
+    if (known) objects.update(ENDPOINT_SLICES, slice);
+    else objects.create(ENDPOINT_SLICES, slice);
+  }
+
+  /** A member of a federated service in the source, with its slice. */
+  setLocal(namespace: string, service: string, shape: LocalShape | undefined): void {
+    const ref = { namespace, name: service };
+    const slice = { namespace, name: `${service.slice(0, 50)}-k8s` };
+    if (shape === undefined) {
+      if (this.source.find(SERVICES, ref)) this.source.delete(SERVICES, ref);
+      if (this.source.find(ENDPOINT_SLICES, slice)) this.source.delete(ENDPOINT_SLICES, slice);
+      return;
+    }
+    if (!this.#takesObjects(namespace)) return;
+    const labels = {
+      ...shape.labels,
+      "kubernetes.io/service-name": service,
+      "mirror.linkerd.io/federated": "member",
+    };
+    const { "kubernetes.io/service-name": _, ...own } = labels;
+    const made: Service = {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { ...ref, labels: own },
+      spec: { ports: shape.ports },
+    };
+    if (this.source.find(SERVICES, ref))
+      this.source.modify(SERVICES, ref, (each) => ({
+        ...made,
+        metadata: { ...each.metadata, ...made.metadata },
+      }));
+    else this.source.create(SERVICES, made);
+    const theirs: EndpointSlice = {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: { ...slice, labels },
+      addressType: "IPv4",
+      endpoints: [{ addresses: ["10.3.0.1"], conditions: { ready: shape.ready } }],
+      ports: shape.ports.map(({ name, port }) => ({ name, port: port + 8_000, protocol: "TCP" })),
+    };
+    if (this.source.find(ENDPOINT_SLICES, slice)) this.source.update(ENDPOINT_SLICES, theirs);
+    else this.source.create(ENDPOINT_SLICES, theirs);
   }
 
   setLink(name: LinkName, there: boolean): void {
@@ -205,6 +355,7 @@ export class World implements Worlds {
       clusterCredentialsSecret: `credentials-${name}`,
       gatewayAddresses: ["192.0.2.127"],
       gatewayIdentity: `gateway.${LINK_TARGETS[name]}.demo.mesh`,
+      probe: PROBE,
     };
     this.source.create(LINKS, { apiVersion: "isthmus.dev/v1alpha1", kind: "Link", metadata: ref, spec });
   }
@@ -263,9 +414,9 @@ export class World implements Worlds {
   }
 
   /** Somebody makes an object of the name of a mirror or of its slice, or takes it away. */
-  setForeign(place: Place, what: "service" | "slice" | "other-isthmus", there: boolean): void {
-    const mirror = mirrorName(place.service, place.cluster);
-    const name = what === "slice" ? sliceName(mirror) : mirror;
+  setForeign(place: Place, spot: Spot, what: "service" | "slice" | "other-isthmus", there: boolean): void {
+    const mirror = nameAt(place, spot);
+    const name = what === "slice" ? sliceAt(place, spot) : mirror;
     const ref = { namespace: place.namespace, name };
     const resource: Resource<KubeObject> = what === "slice" ? ENDPOINT_SLICES : SERVICES;
     const known = this.source.find(resource, ref);
@@ -276,7 +427,11 @@ export class World implements Worlds {
     if (known || !this.#takesObjects(place.namespace)) return;
     const labels: Record<string, string> =
       what === "other-isthmus"
-        ? { "app.kubernetes.io/managed-by": "isthmus", "isthmus.dev/link": "other.east" }
+        ? {
+            "app.kubernetes.io/managed-by": "isthmus",
+            [spot === "federated" ? "isthmus.dev/federated-by" : "isthmus.dev/link"]:
+              spot === "federated" ? "other" : "other.east",
+          }
         : {};
     const metadata = { ...ref, labels, annotations: { foreign: "yes" } };
     const object =
@@ -294,9 +449,9 @@ export class World implements Worlds {
   }
 
   /** Somebody meddles with a mirror or its slice. */
-  meddle(place: Place, how: Meddling): void {
-    const ref = { namespace: place.namespace, name: mirrorName(place.service, place.cluster) };
-    const slice = { ...ref, name: sliceName(ref.name) };
+  meddle(place: Place, spot: Spot, how: Meddling): void {
+    const ref = { namespace: place.namespace, name: nameAt(place, spot) };
+    const slice = { ...ref, name: sliceAt(place, spot) };
     const mirror = this.source.find(SERVICES, ref);
     if (mirror === undefined || mirror.metadata.annotations?.foreign) return;
     const there = this.source.find(ENDPOINT_SLICES, slice);
@@ -325,21 +480,34 @@ export class World implements Worlds {
       case "egress-port":
         edit((each) =>
           withMetadata(each, {
-            annotations: { ...each.metadata.annotations, "isthmus.dev/egress-ports": "80=20001" },
+            annotations: {
+              ...each.metadata.annotations,
+              [spot === "federated" ? "egress-ports.isthmus.dev/isthmus.east" : "isthmus.dev/egress-ports"]:
+                "80=20001",
+            },
+          }),
+        );
+        return;
+      case "members":
+        edit((each) =>
+          withMetadata(each, {
+            annotations: { ...each.metadata.annotations, "multicluster.linkerd.io/remote-discovery": "x@c" },
           }),
         );
         return;
       case "selector":
         edit((each) => ({ ...each, spec: { ...each.spec, selector: { app: "web" } } }));
         return;
-      case "headless":
+      case "headless": {
         if (!this.#takesObjects(place.namespace)) return;
+        const { clusterIP, clusterIPs: _, ...spec } = mirror.spec ?? {};
         this.source.delete(SERVICES, ref);
         this.source.create(SERVICES, {
           ...mirror,
-          spec: { ...mirror.spec, clusterIP: "None", clusterIPs: ["None"] },
+          spec: clusterIP === "None" ? spec : { ...spec, clusterIP: "None", clusterIPs: ["None"] },
         });
         return;
+      }
       case "disown":
         edit((each) => withMetadata(each, { labels: {}, annotations: { foreign: "yes" } }));
         return;
@@ -412,6 +580,8 @@ export class World implements Worlds {
     }
     if (collection === "links.isthmus.dev")
       this.#linkChanged(object as unknown as Link, previous as unknown as Link | undefined);
+    if (collection === "services" || collection.startsWith("endpointslices"))
+      this.#localChanged(object, previous);
     if (byController) return;
     const unseen = type === "DELETED" && object.metadata.annotations?.foreign !== undefined;
     if (collection === "services") this.#touch(`${namespace}/${name}`, { byHand: true, unseen });
@@ -438,18 +608,87 @@ export class World implements Worlds {
     const present = this.source.find(LINKS, link.metadata) !== undefined;
     if (same && present) return;
     this.#touch(`link:${cluster}`);
-    if (
-      previous === undefined ||
-      !present ||
-      going(link) ||
-      !isDeepStrictEqual(link.spec.selector, previous.spec.selector)
-    )
+    const fields = ["selector", "remoteDiscoverySelector", "federatedServiceSelector"] as const;
+    const otherwise =
+      previous !== undefined &&
+      fields.some((field) => !isDeepStrictEqual(link.spec[field], previous.spec[field]));
+    if (going(link) && !going(previous) && this.#isOldest(link)) this.#takenOver.set(cluster, this.time.now);
+    if (otherwise) this.#askedOtherwise.set(cluster, this.time.now);
+    if (previous === undefined || !present || going(link) || otherwise)
       this.#relisted.set(cluster, this.time.now);
+  }
+
+  /** Whether a Link came before all others to its target that are not going. */
+  #isOldest({ metadata, spec }: Link): boolean {
+    const age = (link: Link["metadata"]) => `${link.creationTimestamp} ${link.name}`;
+    return activeLinks(this.source).every(
+      (other) =>
+        other.spec.targetClusterName !== spec.targetClusterName || age(metadata) < age(other.metadata),
+    );
+  }
+
+  /** Members of federated services in the source, and their slices. */
+  #localChanged(...versions: (KubeObject | undefined)[]): void {
+    for (const each of versions) {
+      const { labels = {}, namespace, name } = each?.metadata ?? {};
+      if (labels["mirror.linkerd.io/federated"] === undefined || labels["mirror.linkerd.io/mirrored-service"])
+        continue;
+      this.#touch(`${namespace}/${federatedName(labels["kubernetes.io/service-name"] ?? name ?? "")}`);
+    }
+  }
+
+  #targetChanged(cluster: ClusterName, { collection, object, previous }: Change): void {
+    const { namespace = "", name } = object.metadata;
+    if (collection === "services") {
+      this.#serviceTouched(cluster, namespace, name);
+      for (const slice of this.apis[cluster].objects.list(ENDPOINT_SLICES, namespace))
+        if (serviceOf(slice) === name) this.#podsTouched(cluster, slice);
+    }
+    if (collection !== "endpointslices.discovery.k8s.io") return;
+    for (const slice of [object, previous] as (EndpointSlice | undefined)[]) {
+      if (slice === undefined) continue;
+      this.#serviceTouched(cluster, namespace, serviceOf(slice));
+      this.#podsTouched(cluster, slice);
+    }
+  }
+
+  #serviceTouched(cluster: ClusterName, namespace: string, service: string): void {
+    this.#touch(`${namespace}/${mirrorName(service, cluster)}`);
+    this.#touch(`${namespace}/${federatedName(service)}`);
+  }
+
+  #podsTouched(cluster: ClusterName, { metadata, endpoints = [] }: EndpointSlice): void {
+    for (const endpoint of endpoints) {
+      const host = HOSTS.find(({ host: each }) => isCalled(endpoint, each))?.host;
+      if (host !== undefined) this.#touch(`${metadata.namespace}/${podMirrorName(host, cluster)}`);
+    }
+  }
+
+  /** The mirrors of headless services that lead to the mirror of this key, if that is one of a pod. */
+  #headlessOf(key: string): string[] {
+    const [namespace = "", name] = key.split("/");
+    return CLUSTERS.flatMap((cluster) =>
+      this.apis[cluster].objects
+        .list(ENDPOINT_SLICES, namespace)
+        .filter(({ endpoints = [] }) =>
+          HOSTS.some(
+            ({ host }) =>
+              podMirrorName(host, cluster) === name && endpoints.some((each) => isCalled(each, host)),
+          ),
+        )
+        .map((slice) => `${namespace}/${mirrorName(serviceOf(slice), cluster)}`),
+    );
   }
 
   #touch(what: string, { byHand = false, unseen = false } = {}): void {
     (byHand ? this.#touchedByHand : this.#touched).set(what, this.time.now);
     this.onTouch({ what, at: this.time.now, byHand, unseen });
+    if (!what.includes("/")) return;
+    for (const mirror of this.#headlessOf(what)) {
+      if (mirror === what) continue;
+      this.#touched.set(mirror, this.time.now);
+      this.onTouch({ what: mirror, at: this.time.now, byHand: false, unseen });
+    }
   }
 
   #bookmark(): void {
@@ -460,10 +699,11 @@ export class World implements Worlds {
   }
 }
 
-/** Which clusters' services can have the mirror of this key. */
+/** Of which clusters something can stand behind the Service of this key. */
 export function clustersOf(key: string): ClusterName[] {
   const [, name = ""] = key.split("/");
-  return CLUSTERS.filter((cluster) => SERVICE_NAMES.some((service) => mirrorName(service, cluster) === name));
+  if (FEDERATED_NAMES.has(name)) return [...CLUSTERS];
+  return CLUSTERS.filter((cluster) => NAMES_BY_CLUSTER.get(cluster)?.has(name));
 }
 
 /** Names of the mirrors that a slice could belong to, by its name, its label or its owner, now and before. */
@@ -473,14 +713,70 @@ function mirrorsOfSlice(...versions: (KubeObject | undefined)[]): Set<string> {
     const label = metadata.labels?.["kubernetes.io/service-name"];
     if (label) names.add(label);
     for (const { name } of metadata.ownerReferences ?? []) names.add(name);
-    for (const mirror of MIRROR_NAMES) if (sliceName(mirror) === metadata.name) names.add(mirror);
+    for (const mirror of SLICE_NAMES.get(metadata.name) ?? []) names.add(mirror);
   }
   return names;
 }
 
-const MIRROR_NAMES = CLUSTERS.flatMap((cluster) =>
-  SERVICE_NAMES.map((service) => mirrorName(service, cluster)),
+const FEDERATED_NAMES = new Set(SERVICE_NAMES.map((service) => federatedName(service)));
+const NAMES_BY_CLUSTER = new Map<ClusterName, Set<string>>(
+  CLUSTERS.map((cluster) => [
+    cluster,
+    new Set([
+      ...SERVICE_NAMES.map((service) => mirrorName(service, cluster)),
+      ...HOSTS.map(({ host }) => podMirrorName(host, cluster)),
+    ]),
+  ]),
 );
+/** The Services that slices of these names can be of. */
+const SLICE_NAMES = new Map<string, string[]>([
+  ...[...NAMES_BY_CLUSTER.values()].flatMap((names) =>
+    [...names].map((name): [string, string[]] => [sliceName(name), [name]]),
+  ),
+  ...[...FEDERATED_NAMES].flatMap((name) =>
+    CLUSTERS.map((cluster): [string, string[]] => [memberSliceName(name, cluster), [name]]),
+  ),
+]);
+
+/** A member in the source. */
+export interface LocalShape {
+  ports: { port: number; name: string }[];
+  labels: Record<string, string>;
+  ready: boolean;
+}
+
+function placeKey({ cluster, namespace, service }: Place): string {
+  return `${cluster} ${namespace}/${service}`;
+}
+
+function nameAt({ service, cluster }: Place, spot: Spot): string {
+  if (spot === "mirror") return mirrorName(service, cluster);
+  if (spot === "federated") return federatedName(service);
+  return podMirrorName(HOSTS[spot.host]!.host, cluster);
+}
+
+function sliceAt(place: Place, spot: Spot): string {
+  const name = nameAt(place, spot);
+  return spot === "federated" ? memberSliceName(name, place.cluster) : sliceName(name);
+}
+
+function serviceOf({ metadata }: EndpointSlice): string {
+  return metadata.labels?.["kubernetes.io/service-name"] ?? "";
+}
+
+function endpointOf({ host, ready }: PodShape): Endpoint {
+  const { host: name, by } = HOSTS[host]!;
+  return {
+    addresses: [by === "address" ? name : `10.2.1.${host + 1}`],
+    conditions: { ready },
+    ...(by === "hostname" && { hostname: name }),
+    ...(by !== "address" && { targetRef: { kind: "Pod", name } }),
+  };
+}
+
+function isCalled({ addresses, hostname, targetRef }: Endpoint, host: string): boolean {
+  return hostname === host || targetRef?.name === host || addresses.includes(host);
+}
 
 function withMetadata<T extends KubeObject>(object: T, change: Partial<T["metadata"]>): T {
   return { ...object, metadata: { ...object.metadata, ...change } };
