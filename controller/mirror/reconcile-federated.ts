@@ -75,7 +75,9 @@ export class FederatedReconciler {
     const { source, claims, objects } = this.#options;
     const actual = this.#actual(key);
     for (const { link } of claim?.members ?? []) this.#inheritPorts(key, actual, link);
-    const kept = this.#kept(key, actual);
+    // Of a target that is listed only in part, one may be known already.
+    const known = new Set(claim?.members.map(({ link }) => keyOf(link)));
+    const kept = this.#kept(key, actual).filter(({ link }) => !known.has(keyOf(link)));
     const local = this.#localModel(claim?.local);
     const admitted = this.#admit(key, claim?.members ?? []);
     const { namespace = "" } = refOf(key);

@@ -10,6 +10,8 @@ export class Knowledge {
   /** Times of being out of date, until `until`; then known was what was so at `known`. */
   #gaps: { known: number; until: number }[] = [];
 
+  #lists: { asOf: number; until: number }[] = [];
+
   /** Of when the last complete list was. */
   listedAsOf = Number.NEGATIVE_INFINITY;
 
@@ -18,10 +20,16 @@ export class Knowledge {
     return this.#known !== undefined;
   }
 
+  /** Whether a complete list of a state at `from` or later was had by `by`. */
+  wasListed(from: number, by: number): boolean {
+    return this.#lists.some(({ asOf, until }) => asOf >= from && until <= by);
+  }
+
   listed(asOf: number, now: number): void {
     this.#gaps.push({ known: this.#known ?? Number.NEGATIVE_INFINITY, until: now });
     this.#known = asOf;
     this.listedAsOf = asOf;
+    this.#lists.push({ asOf, until: now });
     this.#live = false;
   }
 

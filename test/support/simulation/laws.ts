@@ -492,7 +492,7 @@ export class Laws {
     for (const link of active) {
       const from = Math.max(world.relistedAt(link.spec.targetClusterName as ClusterName), this.#termFrom);
       // A new term asks the targets anew, and so does a Link with another selector.
-      if (this.#knowledgeOf(write.process, link).some(({ listedAsOf }) => listedAsOf < from))
+      if (!this.#knowledgeOf(write.process, link).every((each) => each.wasListed(from, since)))
         return undefined;
     }
     return this.#verdict(key);
