@@ -173,6 +173,8 @@ export class Claims {
   }
 
   #podClaims(key: string, link: Link, target: Target): PodClaim[] {
+    // A service that is not listed yet may have the name, and goes before a pod.
+    if (!target.listed) return [];
     const claims = new Map<string, PodClaim>();
     for (const slice of target.slices.by(BY_POD, key)) {
       const remote = target.services.get(serviceKeyOf(slice));
