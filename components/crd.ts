@@ -18,5 +18,5 @@ export function linkDefinition(): Definition {
       `the package is not whole: ${places.map((place) => place.pathname).join(" and ")} are missing`,
     );
   }
-  return parse(readFileSync(file, "utf8")) as Definition;
+  return parse(readFileSync(file, "utf8"), { merge: true }) as Definition;
 }

@@ -36,7 +36,7 @@ export interface ExportedServiceArgs {
 }
 
 /** Who owns the label and the annotations of an export, beside the owner of the Service. */
-export const EXPORT_FIELD_MANAGER = "isthmus-export";
+const EXPORT_FIELD_MANAGER = "isthmus-export";
 
 /**
  * Exports a Service to the clusters that are linked to this one. The Service stays its owner's: this adds a label and

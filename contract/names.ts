@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 
 /** Longest DNS label, and so the longest name of a Service (RFC 1123). */
-export const MAX_LABEL = 63;
+const MAX_LABEL = 63;
 
 /** What a name stands for in full, as 16 characters of base 32 (80 bits of SHA-256): none can be found to collide. */
 function digest(text: string): string {

@@ -4,7 +4,6 @@ import { KubeClient } from "./kube/client.ts";
 import { createLog } from "./kube/log.ts";
 import { loadOwnCluster } from "./kube/own-cluster.ts";
 import { shutdownSignal } from "./kube/signals.ts";
-import type { Throttle } from "./kube/throttle.ts";
 import { type CommonFlags, createProgram, type Roles } from "./program.ts";
 
 // A controller mostly waits. What it no longer needs shall not stay until the heap is large: that is a third of its memory,
@@ -45,14 +44,10 @@ const roles: Roles = {
 };
 
 /** What every role needs. */
-async function start(flags: CommonFlags, throttle?: Throttle) {
+async function start(flags: CommonFlags) {
   const log = createLog({ level: flags.logLevel, format: flags.logFormat });
   const credentials = await loadOwnCluster({ kubeconfig: flags.kubeconfig, context: flags.context });
-  const client = new KubeClient({
-    cluster: flags.context ?? "own",
-    credentials,
-    ...(throttle && { throttle }),
-  });
+  const client = new KubeClient({ cluster: flags.context ?? "own", credentials });
   return { log, client, signal: shutdownSignal(log) };
 }
 

@@ -31,7 +31,7 @@ export const MEMBER_SELECTOR = `${FEDERATED_LABEL}=member`;
  * Whether calls from other clusters may reach this Service at all: it is exported, or a member of a federated service. A
  * mirror is never passed on.
  */
-export function isLetIn({ metadata: { labels = {} } }: Service): boolean {
+function isLetIn({ metadata: { labels = {} } }: Service): boolean {
   return (
     (labels[EXPORTED_LABEL] === "true" || labels[FEDERATED_LABEL] === "member") &&
     labels[MIRRORED_LABEL] !== "true"

@@ -43,7 +43,7 @@ export async function readMaterial(source: MaterialSource): Promise<Material> {
 }
 
 /** What `readMaterial` makes of the texts. */
-export function checkMaterial(
+function checkMaterial(
   texts: { certificate: string; key: string; trust: string },
   files: { certificate: string; key: string; trust: string },
   identity: string,

@@ -26,8 +26,7 @@ import { MODE, type Mode } from "./selector.ts";
 import type { ExportedService } from "./target/trim.ts";
 
 /** Who carries the calls of this cluster to others: our own egress, or Linkerd's proxies straight to the gateway. */
-export const DATA_PLANES = ["standalone", "linkerd"] as const;
-export type DataPlane = (typeof DATA_PLANES)[number];
+export type DataPlane = "standalone" | "linkerd";
 
 export type ServiceReason = (typeof SERVICE_REASON)[keyof typeof SERVICE_REASON];
 

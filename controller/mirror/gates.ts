@@ -14,14 +14,14 @@ import type { SourceCluster } from "./source.ts";
 import type { SourceWriter } from "./writer.ts";
 
 /** Whether an egress pod waits for all slices to name it. */
-export function isGated(pod: Pod): boolean {
+function isGated(pod: Pod): boolean {
   const gated =
     pod.spec?.readinessGates?.some(({ conditionType }) => conditionType === IN_SLICES_GATE) ?? false;
   return gated && isServing(pod) && !hasCondition(pod, IN_SLICES_GATE);
 }
 
 /** Whether every slice names the pod that is to name it, which `wanted` gives the addresses for. */
-export function isNamedByAll(
+function isNamedByAll(
   pod: Pod,
   slices: readonly EndpointSlice[],
   wanted: (slice: EndpointSlice) => ReadonlySet<string>,

@@ -1,9 +1,9 @@
 import { EXPORTED_LABEL, FEDERATED_LABEL, type LabelSelector, type LinkSpec } from "../../contract/index.ts";
 
 /** What a Link without a `selector` mirrors: Services labelled `mirror.linkerd.io/exported: "true"`. */
-export const DEFAULT_SELECTOR: LabelSelector = { matchLabels: { [EXPORTED_LABEL]: "true" } };
+const DEFAULT_SELECTOR: LabelSelector = { matchLabels: { [EXPORTED_LABEL]: "true" } };
 /** Likewise for `remoteDiscoverySelector`. */
-export const DEFAULT_REMOTE_DISCOVERY_SELECTOR: LabelSelector = {
+const DEFAULT_REMOTE_DISCOVERY_SELECTOR: LabelSelector = {
   matchLabels: { [EXPORTED_LABEL]: "remote-discovery" },
 };
 /** Likewise for `federatedServiceSelector`. */

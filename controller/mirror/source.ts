@@ -33,7 +33,7 @@ import { BY_FEDERATED, BY_SERVICE, federatedKey, serviceKeyOf } from "./target/t
 export const BY_LINK = "link";
 export const BY_MIRROR = "mirror";
 export const BY_TARGET = "target";
-export const BY_MEMBER = "member";
+const BY_MEMBER = "member";
 export const BY_GATEWAY = "gateway";
 export const BY_NAMESPACE = "namespace";
 export const BY_CREATOR = "creator";

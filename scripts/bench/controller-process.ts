@@ -1,20 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { buildController } from "../images/bundle.ts";
+import { freePort } from "./free-port.ts";
+import { cpuSecondsOf, type Memory, memoryOf } from "./process-figures.ts";
 import { waitFor } from "./waiting.ts";
 
-/** What a process holds of memory, in MiB. */
-export interface Memory {
-  /** Now. */
-  resident: number;
-  /** The most it ever was. */
-  peak: number;
-}
-
-/** The unit of the times in `/proc/PID/stat`; Linux has it so on every architecture that Node runs on. */
-const TICKS_PER_SECOND = 100;
 /** How much of what a controller logs is kept to explain an end that was not asked for. */
 const LOG_TAIL = 4_000;
 
@@ -72,10 +62,7 @@ export class ControllerProcess {
 
   /** Seconds of processor time used so far. */
   async cpuSeconds(): Promise<number> {
-    const stat = await readFile(`/proc/${this.#pid}/stat`, "utf8");
-    // The name of the program, in brackets, may hold spaces.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+    return await cpuSecondsOf(this.#pid);
   }
 
   /** Stop it as a kubelet does, and wait for its end. */
@@ -115,25 +102,9 @@ export async function emptyProcessMemory(): Promise<Memory> {
   }
 }
 
-async function memoryOf(pid: number): Promise<Memory> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8");
-  const mebibytes = (field: string) =>
-    Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) / 1024;
-  return { resident: mebibytes("VmRSS"), peak: mebibytes("VmHWM") };
-}
-
 let built: Promise<string> | undefined;
 /** The bundle, built once in a run. */
 function bundle(): Promise<string> {
   built ??= buildController();
   return built;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("the kernel gave no port");
-  return address.port;
 }

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Progress } from "../clusters/progress.ts";
-import { emptyProcessMemory, type Memory } from "./controller-process.ts";
+import { emptyProcessMemory } from "./controller-process.ts";
 import type { Figure, Result } from "./figures.ts";
+import type { Memory } from "./process-figures.ts";
 import type { Site } from "./site.ts";
 
 export interface LinksBenchmark {

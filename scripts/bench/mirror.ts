@@ -3,8 +3,9 @@ import type { EndpointSlice, KubeObject, Service } from "../../controller/kube/o
 import { ENDPOINT_SLICES, SERVICES } from "../../controller/kube/resource.ts";
 import type { Progress } from "../clusters/progress.ts";
 import { forAll } from "./bare-client.ts";
-import { emptyProcessMemory, type Memory } from "./controller-process.ts";
+import { emptyProcessMemory } from "./controller-process.ts";
 import { median, type Result } from "./figures.ts";
+import type { Memory } from "./process-figures.ts";
 import { CALLS_AT_A_TIME, type Site, WORK } from "./site.ts";
 
 export interface MirrorBenchmark {

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../scripts/bench/free-port.ts";
+import { cpuSecondsOf, type Memory, memoryOf } from "../../scripts/bench/process-figures.ts";
 import { until } from "./until.ts";
 
 const program = join(import.meta.dirname, "../../bin/isthmus-controller.js");
@@ -68,18 +69,14 @@ export class ControllerProgram {
   }
 
   /** MiB of memory that it holds now, and that it held at the most. */
-  async memory(): Promise<{ resident: number; peak: number }> {
-    const status = await readFile(`/proc/${this.#child.pid}/status`, "utf8");
-    const field = (name: string) =>
-      Math.round(Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) / 1024);
-    return { resident: field("VmRSS"), peak: field("VmHWM") };
+  async memory(): Promise<Memory> {
+    const { resident, peak } = await memoryOf(this.#pid);
+    return { resident: Math.round(resident), peak: Math.round(peak) };
   }
 
   /** Seconds of processor time that it has used. */
   async cpuSeconds(): Promise<number> {
-    const stat = await readFile(`/proc/${this.#child.pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return (Number(fields[11]) + Number(fields[12])) / 100;
+    return await cpuSecondsOf(this.#pid);
   }
 
   signal(signal: "SIGSTOP" | "SIGCONT" | "SIGKILL" | "SIGTERM"): void {
@@ -90,18 +87,14 @@ export class ControllerProgram {
     if (this.running) await once(this.#child, "exit");
   }
 
+  get #pid(): number {
+    if (this.#child.pid === undefined) throw new Error(`${this.name} was not started`);
+    return this.#child.pid;
+  }
+
   async destroy(): Promise<void> {
     this.signal("SIGKILL");
     await this.ended();
     await rm(this.#directory, { recursive: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("the kernel gave no port");
-  return address.port;
 }

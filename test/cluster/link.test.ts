@@ -1,6 +1,9 @@
+import { execFile } from "node:child_process";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { LINKS, SECRETS, SERVICES } from "../../controller/kube/resource.ts";
+import { kubeconfigPath, kubectlPath } from "../../scripts/clusters/index.ts";
 import { makeAnchor } from "../support/certificates.ts";
 import { until } from "./until.ts";
 import { Wire } from "./wire.ts";
@@ -12,11 +15,52 @@ beforeEach(async () => {
 });
 afterEach(() => world.destroy());
 
+/** What `kubectl get links -o wide` says of the only Link, by the names of the columns. */
+async function columns(): Promise<Record<string, string>> {
+  const where = ["--kubeconfig", process.env.ISTHMUS_TEST_KUBECONFIG ?? (await kubeconfigPath())];
+  const asked = [...where, "--context", "source", "get", "links", "-n", world.isthmus, "-o", "wide"];
+  const { stdout } = await promisify(execFile)(await kubectlPath(), asked);
+  const [head = "", row = ""] = stdout.split("\n");
+  return Object.fromEntries(
+    [...head.matchAll(/\S+\s*/g)].map(({ 0: name, index }) => [
+      name.trim(),
+      row.slice(index, name === "MESSAGE" ? undefined : index + name.length).trim(),
+    ]),
+  );
+}
+
 /** Export a service and wait for its mirror. */
 async function mirrored(name: string): Promise<void> {
   await world.export(name);
   await until(() => world.slice(`${name}-remote`));
 }
+
+test("kubectl get links says what is to be mended first, and nothing where all is well", async () => {
+  await world.start();
+  await world.putCredentials(await world.kubeconfig({ token: "nonsense" }));
+  await world.putLink();
+  await world.reason("Connected", "Unauthorized");
+  expect(await columns()).toMatchObject({
+    TARGET: "remote",
+    CONNECTED: "False",
+    SYNCED: "Unknown",
+    REASON: "Unauthorized",
+    MESSAGE: expect.stringContaining("replace the Secret's kubeconfig"),
+  });
+  await world.putCredentials(await world.kubeconfig());
+  await world.export("dns", {}, { ports: [{ name: "dns", port: 53, protocol: "UDP" }] });
+  await world.reason("Synced", "ServicesFailed");
+  expect(await columns()).toMatchObject({ CONNECTED: "True", FAILED: "1", REASON: "ServicesFailed" });
+  await world.export("dns");
+  await world.reason("Synced", "Synced");
+  expect(await columns()).toMatchObject({
+    SYNCED: "True",
+    SERVICES: "1",
+    FAILED: "0",
+    REASON: "",
+    MESSAGE: "",
+  });
+});
 
 describe("a Link says why it has no connection", () => {
   beforeEach(async () => {

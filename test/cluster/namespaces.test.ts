@@ -22,17 +22,10 @@ import type { MirrorOptions } from "../../controller/mirror/main.ts";
 import { kubeconfigPath } from "../../scripts/clusters/index.ts";
 import { LeastPrivilege } from "./least-privilege.ts";
 import { until } from "./until.ts";
-import { type RunningController, World } from "./world.ts";
+import { CRDS, type RunningController, World } from "./world.ts";
 
 const DEPLOYMENTS: Resource = { ...LEASES, group: "apps", plural: "deployments", kind: "Deployment" };
 const ROLES: Resource = { ...LEASES, group: "rbac.authorization.k8s.io", plural: "roles", kind: "Role" };
-const CRDS: Resource = {
-  group: "apiextensions.k8s.io",
-  version: "v1",
-  plural: "customresourcedefinitions",
-  kind: "CustomResourceDefinition",
-  namespaced: false,
-};
 const WIDGETS: Resource = {
   group: "isthmus.test",
   version: "v1",

@@ -32,11 +32,12 @@ import {
 } from "../../controller/kube/resource.ts";
 import { type MirrorOptions, runMirror } from "../../controller/mirror/main.ts";
 import { forAll } from "../../scripts/bench/bare-client.ts";
+import { freePort } from "../../scripts/bench/free-port.ts";
 import { kubeconfigPath } from "../../scripts/clusters/index.ts";
 import { until } from "./until.ts";
 import { Wire } from "./wire.ts";
 
-const CRDS: Resource = {
+export const CRDS: Resource = {
   group: "apiextensions.k8s.io",
   version: "v1",
   plural: "customresourcedefinitions",
@@ -564,16 +565,4 @@ function kubeconfigText({ server, token, ca }: { server: string; token: string; 
 
 function unlessNotFound(error: unknown): void {
   if (!isNotFound(error)) throw error;
-}
-
-async function freePort(): Promise<number> {
-  const { createServer } = await import("node:net");
-  return await new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
 }

@@ -20,8 +20,9 @@ describe("how a Link's gateways are probed", () => {
   });
 
   test("is neither all the time nor never", () => {
-    expect(probeSettings({ period: "1ms", timeout: "1ms" })).toMatchObject({ periodMs: 500, timeoutMs: 500 });
-    expect(probeSettings({ period: "9999h" })).toMatchObject({ periodMs: 3_600_000 });
+    expect(probeSettings({ period: "1ms", timeout: "1ms" })).toMatchObject({ periodMs: 500, timeoutMs: 100 });
+    const forever = { period: "9999h", timeout: "9999h" };
+    expect(probeSettings(forever)).toMatchObject({ periodMs: 3_600_000, timeoutMs: 60_000 });
   });
 });
 

@@ -3,7 +3,7 @@ import { backoffMs } from "../../kube/backoff.ts";
 import type { TokenClaims } from "./token.ts";
 
 /** Kubernetes gives no token a shorter life. Seconds. */
-export const SHORTEST_LIFETIME_SECONDS = 600;
+const SHORTEST_LIFETIME_SECONDS = 600;
 /** Due after this part of a token's life at the latest… */
 const LATEST = 2 / 3;
 /** …and earlier by up to this part, so that tokens that were made together are not renewed together. */

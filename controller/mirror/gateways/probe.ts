@@ -15,19 +15,22 @@ export interface ProbeSettings {
   failureThreshold: number;
 }
 
-/** How a Link's gateways are probed. Times are held between half a second and an hour. */
+/** How a Link's gateways are probed. Times are held to what the schema of `Link` allows. */
 export function probeSettings(probe: LinkProbe, port = probe.port ?? PROBE_PORT): ProbeSettings {
   return {
     port,
     path: probe.path ?? PROBE_PATH,
-    periodMs: bounded(probe.period, 3_000),
-    timeoutMs: bounded(probe.timeout, 5_000),
+    periodMs: bounded(probe.period, { least: 500, most: 3_600_000, otherwise: 3_000 }),
+    timeoutMs: bounded(probe.timeout, { least: 100, most: 60_000, otherwise: 5_000 }),
     failureThreshold: probe.failureThreshold ?? 3,
   };
 }
 
-function bounded(text: string | undefined, otherwise: number): number {
-  return Math.min(3_600_000, Math.max(500, parseDuration(text) ?? otherwise));
+function bounded(
+  text: string | undefined,
+  { least, most, otherwise }: { least: number; most: number; otherwise: number },
+): number {
+  return Math.min(most, Math.max(least, parseDuration(text) ?? otherwise));
 }
 
 export interface ProbeRequest extends ProbeSettings {
