@@ -38,14 +38,17 @@ for (const [network, bits, family] of [
   ["169.254.0.0", 16, "ipv4"],
   // Multicast, reserved, broadcast.
   ["224.0.0.0", 3, "ipv4"],
-  ["::", 127, "ipv6"],
+  // Unspecified, loopback, and IPv4 in IPv6's first notation.
+  ["::", 96, "ipv6"],
+  // IPv4 behind a translator.
+  ["64:ff9b::", 32, "ipv6"],
   ["fe80::", 10, "ipv6"],
   ["ff00::", 8, "ipv6"],
 ] as const) {
   OWN_GROUND.addSubnet(network, bits, family);
 }
-/** IPv4 written as IPv6 would get past the rules for IPv4. */
-const MAPPED = /^(::ffff:|64:ff9b:)/i;
+/** IPv4 written as IPv6; however else it is written, the rules for IPv4 hold for it. */
+const MAPPED = /^::ffff:/i;
 
 /** Names that lead into this cluster, whoever says them. */
 const OWN_NAMES = /(^|\.)(localhost|svc|cluster\.local)$/;
