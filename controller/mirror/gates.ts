@@ -1,16 +1,17 @@
 import { isIPv4 } from "node:net";
 import {
+  type GatewayReference,
   IN_SLICES_GATE,
-  linkLabelValue,
   SLICE_MANAGED_BY_LABEL,
   SLICE_MANAGER,
 } from "../../contract/index.ts";
 import { type EndpointSlice, keyOf, type Pod } from "../kube/objects.ts";
 import { PODS } from "../kube/resource.ts";
+import { gatewayOf } from "./desired.ts";
 import type { Backends } from "./gateways/backends.ts";
 import { linkLabelOf, mirrorsOfSlice } from "./ownership.ts";
 import { hasCondition, isServing, podAddresses } from "./slices.ts";
-import type { SourceCluster } from "./source.ts";
+import { BY_LINK, type SourceCluster } from "./source.ts";
 import type { SourceWriter } from "./writer.ts";
 
 /** Whether an egress pod waits for all slices to name it. */
@@ -84,17 +85,28 @@ export class ReadinessGates {
     return mirrorsOfSlice(slice).some((key) => this.#source.services.get(key)?.spec?.clusterIP === "None");
   }
 
-  /** The addresses that the slices of each Link are to name. */
+  /** The addresses that each slice is to name: by its Link, and by the gateway that its mirror names. */
   #wanted(): (slice: EndpointSlice) => ReadonlySet<string> {
-    const byLink = new Map(
-      this.#source.links
-        .list()
-        .map((link) => [
-          linkLabelValue(link.metadata),
-          new Set(this.#backends.of(link).addresses.map(({ ip }) => ip)),
-        ]),
-    );
-    const none = new Set<string>();
-    return (slice) => byLink.get(linkLabelOf(slice) ?? "") ?? none;
+    const known = new Map<string, ReadonlySet<string>>();
+    return (slice) => {
+      const label = linkLabelOf(slice) ?? "";
+      const gateway = this.#gatewayOf(slice);
+      const id = JSON.stringify([label, gateway]);
+      const wanted = known.get(id) ?? this.#addresses(label, gateway);
+      known.set(id, wanted);
+      return wanted;
+    };
+  }
+
+  #addresses(label: string, gateway: GatewayReference | undefined): ReadonlySet<string> {
+    const [link] = this.#source.links.by(BY_LINK, label);
+    const addresses = link === undefined ? [] : this.#backends.of(link, gateway).addresses;
+    return new Set(addresses.map(({ ip }) => ip));
+  }
+
+  /** The gateway that the mirror of a slice names: one without an address is called by nobody. */
+  #gatewayOf(slice: EndpointSlice): GatewayReference | undefined {
+    const [mirror] = mirrorsOfSlice(slice).flatMap((key) => this.#source.services.get(key) ?? []);
+    return mirror && gatewayOf(mirror);
   }
 }

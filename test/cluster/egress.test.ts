@@ -143,4 +143,21 @@ describe("the readiness gate of an egress pod", () => {
     expect(slices).toHaveLength(10);
     expect(Math.max(...slices)).toBeLessThan(gate);
   });
+
+  test("opens though a mirror leads nowhere, since its service chooses a gateway that is not there", async () => {
+    await world.link();
+    await world.start();
+    await world.export("good");
+    const annotations = {
+      "mirror.linkerd.io/gateway-name": "nowhere",
+      "mirror.linkerd.io/gateway-ns": world.isthmus,
+    };
+    await world.export("web", { annotations });
+    await world.serviceReason("web", "GatewayNotFound");
+    await aPod("egress-a");
+    await kubelet("egress-a", "10.1.0.2", true);
+    await until(() => gateOpen("egress-a"));
+    expect(await addresses("good-remote")).toEqual(["10.1.0.2"]);
+    expect(await addresses("web-remote")).toEqual([]);
+  });
 });
