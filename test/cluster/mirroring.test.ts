@@ -334,6 +334,23 @@ describe("a Link", () => {
     await until(async () => expect(await world.names()).toEqual(NOTHING));
   });
 
+  test("says nothing any more of a mirror that another selector did away with", async () => {
+    await world.link();
+    await world.start();
+    await world.export("web", {
+      labels: { "mirror.linkerd.io/federated": "member", "mirror.linkerd.io/exported": "true" },
+    });
+    await until(async () => expect((await world.getLink()).status).toMatchObject({ mirroredServices: 2 }));
+    await world.putLink({ selector: {} });
+    await until(async () => expect((await world.names()).services).toEqual(["web-federated"]));
+    await until(async () =>
+      expect((await world.getLink()).status).toMatchObject({
+        mirroredServices: 1,
+        services: [{ name: "web", mirror: "web-federated" }],
+      }),
+    );
+  });
+
   test("leaves out what it excludes, also from mirrors that are there already", async () => {
     await world.link();
     await world.start();
