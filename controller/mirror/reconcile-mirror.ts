@@ -174,15 +174,13 @@ export class MirrorReconciler {
     const { source, claims, ports, objects } = this.#options;
     const actual = source.services.get(key);
     const owner = actual === undefined ? undefined : claims.ownerOf(actual);
-    if (actual !== undefined) {
-      if (owner === undefined) return;
-      if (!claims.mayDelete(owner)) {
-        await this.#keep(key, actual, owner, signal);
-        return;
-      }
+    if (owner !== undefined && !claims.mayDelete(owner)) {
+      await this.#keep(key, actual!, owner, signal);
+      return;
     }
-    await objects.remove(refOf(key), actual, signal);
-    if (actual !== undefined || claims.complete) ports.release(key);
+    // Of a Service that is not ours, or no longer, only slices of ours go.
+    await objects.remove(refOf(key), owner && actual, signal);
+    if (owner !== undefined || (actual === undefined && claims.complete)) ports.release(key);
   }
 
   /** A mirror whose service cannot be known now stays, and its slices go on following what carries its calls. */

@@ -448,6 +448,24 @@ describe("law 11: a deleted Link cleans up", () => {
     expect(await world.names()).toEqual({ services: [], slices: [] });
   });
 
+  test("and goes though one of its mirrors was taken over by hand while no controller ran", async () => {
+    await world.link();
+    const first = await world.start();
+    await world.export("web");
+    await until(() => world.slice("web-remote"));
+    await first.stop();
+    await world.source.patch(
+      SERVICES,
+      { namespace: world.namespace, name: "web-remote" },
+      { metadata: { labels: { "isthmus.dev/link": null } } },
+      { type: "merge" },
+    );
+    await world.deleteLink();
+    await world.start();
+    await until(async () => await expect(world.getLink()).rejects.toMatchObject({ status: 404 }));
+    expect(await world.names()).toEqual({ services: ["web-remote"], slices: [] });
+  });
+
   test("while its services are still being mirrored", async () => {
     await world.link();
     for (let i = 0; i < 30; i++) await world.export(`web-${i}`);
