@@ -124,15 +124,17 @@ export class LinkReconciler {
   }
 
   async #cleanUp(key: string, link: Link, signal: AbortSignal): Promise<void> {
-    const { source, targets, copies, onDeleting, isBusy } = this.#options;
+    const { source, claims, targets, copies, onDeleting, isBusy } = this.#options;
     const target = targets.get(key);
     this.#drop(key);
     if (!finalizers(link).includes(LINK_FINALIZER)) return;
     const left = [
       ...source.mirrorsOf(link.metadata),
       ...source.slicesOf(link.metadata),
-      // Another Link to this target keeps its members.
-      ...(this.#options.claims.activeFor(link) ? [] : source.federatedWith(link.spec.targetClusterName)),
+      // Another Link to this target keeps its members, and another Isthmus in this cluster its own.
+      ...(claims.activeFor(link) ? [] : source.federatedWith(link.spec.targetClusterName)).filter((service) =>
+        claims.isFederation(service),
+      ),
     ].length;
     if (!this.#cleaning.has(key)) {
       this.#cleaning.add(key);
