@@ -126,6 +126,11 @@ export class FederatedReconciler {
     return undefined;
   }
 
+  /** Whether members of this have egress ports here, even if it is there no longer. */
+  remembers(key: string): boolean {
+    return this.#labels.has(key);
+  }
+
   /** The name goes to another. */
   refuse(claim: FederatedClaim, refusal: Refusal): void {
     for (const member of claim.members) this.#refuse(member, refusal);

@@ -90,9 +90,8 @@ export class MirrorReconciler {
       if (claim?.kind === "service") return await this.#service(key, claim, signal);
       if (claim?.kind === "pod") return await this.#pod(key, claim, signal);
       const actual = source.services.get(key);
-      if (claim !== undefined || (actual !== undefined && claims.isFederation(actual))) {
-        return await federated.reconcile(key, claim, signal);
-      }
+      const isFederation = actual === undefined ? federated.remembers(key) : claims.isFederation(actual);
+      if (claim !== undefined || isFederation) return await federated.reconcile(key, claim, signal);
       return await this.#withdraw(key, signal);
     });
     if (claim?.kind === "pod" && refusal !== undefined) problems.push({ claim, message: refusal.message });

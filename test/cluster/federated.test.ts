@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Service } from "../../controller/kube/objects.ts";
-import { SERVICES } from "../../controller/kube/resource.ts";
+import { NAMESPACES, SERVICES } from "../../controller/kube/resource.ts";
 import { until } from "./until.ts";
 import { World } from "./world.ts";
 
@@ -250,5 +250,105 @@ describe("a federated service", () => {
     expect(await annotations("api-federated")).toEqual({});
     await world.source.delete(SERVICES, { namespace: world.namespace, name: "web-federated" });
     await members("web-federated", "web@remote");
+  });
+
+  test("leads to a member without a break while another Link to its cluster takes over from the one that goes", async () => {
+    await world.putEgressPod("10.1.0.9");
+    await world.link({ targetClusterName: "remote" }, "old");
+    await until(async () => expect(Date.now() % 1000).toBeLessThan(500));
+    await world.start();
+    await world.export("web", { labels: MEMBER });
+    await until(async () => expect(await world.slicesOf("web-federated")).toHaveLength(1));
+    await world.putCredentials(await world.kubeconfig({ token: "revoked" }), "young");
+    await world.putLink({ targetClusterName: "remote" }, "young");
+    await world.reason("Connected", "DuplicateTarget", "young");
+    const [before] = await world.slicesOf("web-federated");
+    await world.deleteLink("old");
+    await until(async () => await expect(world.getLink("old")).rejects.toMatchObject({ status: 404 }));
+    await world.reason("Connected", "Unauthorized", "young");
+    const service = await world.mirror("web-federated");
+    expect(service.metadata.annotations?.[JOINED]).toBe("web@remote");
+    const [after] = await world.slicesOf("web-federated");
+    expect(after?.metadata.name).toBe(before?.metadata.name);
+    expect(after?.metadata.uid).toBe(before?.metadata.uid);
+    expect(after?.ports).toEqual(before?.ports);
+    expect(service.metadata.annotations).toMatchObject({
+      [`egress-ports.isthmus.dev/${world.isthmus}.young`]: `80=${before?.ports?.[0]?.port}`,
+    });
+    await world.putCredentials(await world.kubeconfig(), "young");
+    await world.reason("Connected", "Connected", "young");
+    await world.reason("Synced", "Synced", "young");
+    const [later] = await world.slicesOf("web-federated");
+    expect(later?.ports).toEqual(before?.ports);
+  });
+
+  test("names a member once while the endpoints of its cluster cannot be read", async () => {
+    await world.link();
+    const first = await world.start();
+    await world.export("web", { labels: MEMBER });
+    await until(async () => expect(await world.slicesOf("web-federated")).toHaveLength(1));
+    await first.stop();
+    await world.grantServicesOnly();
+    const before = await world.fingerprint();
+    const second = await world.start();
+    await world.reason("Connected", "Forbidden");
+    await until(async () => expect(await second.metric('isthmus_egress_ports{state="used"}')).toBe(1));
+    const service = await world.mirror("web-federated");
+    expect(service.metadata.annotations?.[JOINED]).toBe("web@remote");
+    expect(second.writes.filter((write) => write.includes("web-federated"))).toEqual([]);
+    expect(before["Service web-federated"]).toBe(
+      `${service.metadata.uid} ${service.metadata.resourceVersion}`,
+    );
+  });
+
+  test("gives its members' egress ports back though it is gone with its namespace before they are", async () => {
+    const gone = `gone-${world.id}`;
+    await world.createNamespace(world.target, gone);
+    await world.createNamespace(world.source, gone);
+    await world.link();
+    const controller = await world.start();
+    await world.export("web", { namespace: gone, labels: MEMBER });
+    await until(() => world.mirror("web-federated", gone));
+    expect(await controller.metric('isthmus_egress_ports{state="used"}')).toBe(1);
+    await world.source.delete(NAMESPACES, { name: gone });
+    await until(
+      async () =>
+        await expect(world.source.get(NAMESPACES, { name: gone })).rejects.toMatchObject({ status: 404 }),
+    );
+    await until(async () => {
+      const { services = [] } = (await world.getLink()).status ?? {};
+      expect(services).toMatchObject([{ reason: "MissingNamespace" }]);
+    });
+    await world.target.delete(SERVICES, { namespace: gone, name: "web" });
+    await until(async () => {
+      const { services = [] } = (await world.getLink()).status ?? {};
+      expect(services).toEqual([]);
+    });
+    await until(async () => expect(await controller.metric('isthmus_egress_ports{state="used"}')).toBe(0));
+  });
+
+  test("of another Isthmus keeps no Link from going", async () => {
+    await world.source.create(SERVICES, {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: {
+        namespace: world.namespace,
+        name: "api-federated",
+        labels: {
+          "mirror.linkerd.io/mirrored-service": "true",
+          "app.kubernetes.io/managed-by": "isthmus",
+          "isthmus.dev/federated-by": "another-isthmus",
+        },
+        annotations: { [JOINED]: "api@remote" },
+      },
+      spec: { ports: [{ name: "http", port: 80, protocol: "TCP" }] },
+    });
+    await world.link();
+    await world.start();
+    await world.export("web", { labels: MEMBER });
+    await until(() => world.mirror("web-federated"));
+    await world.deleteLink();
+    await until(async () => await expect(world.getLink()).rejects.toMatchObject({ status: 404 }));
+    expect((await world.names()).services).toEqual(["api-federated"]);
   });
 });

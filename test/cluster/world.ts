@@ -182,6 +182,12 @@ export class World {
     await cluster.apply(CLUSTER_ROLE_BINDINGS, binding, options);
   }
 
+  /** Let the remote access read the target's Services, and not their endpoints. */
+  async grantServicesOnly(): Promise<void> {
+    const rules = [{ apiGroups: [""], resources: ["services"], verbs: ["get", "list", "watch"] }];
+    await this.target.patch(CLUSTER_ROLES, { name: `reader-${this.id}` }, { rules }, { type: "merge" });
+  }
+
   async createNamespace(client: KubeClient, name: string): Promise<void> {
     await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
     this.#namespaces.push([client, name]);
