@@ -112,6 +112,12 @@ export function memberEntries(federated: KubeObject): Map<string, string> {
   return new Map(entries.map((entry) => [entry.slice(entry.lastIndexOf("@") + 1), entry]));
 }
 
+/** Whether a federated Service names any member, here or elsewhere. */
+export function namesAnybody(federated: KubeObject): boolean {
+  const here = federated.metadata.annotations?.[LOCAL_DISCOVERY_ANNOTATION];
+  return here !== undefined || memberEntries(federated).size > 0;
+}
+
 /** The annotation of a federated Service with the egress ports of one member. */
 export function memberPortsKey(link: Link): string {
   return `${MEMBER_PORTS_PREFIX}${linkLabelValue(link.metadata)}`;

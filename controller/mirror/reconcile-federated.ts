@@ -22,6 +22,7 @@ import {
   type Model,
   memberLabels,
   memberSlices,
+  namesAnybody,
   type RemoteMember,
 } from "./federated.ts";
 import type { Backends } from "./gateways/backends.ts";
@@ -80,9 +81,12 @@ export class FederatedReconciler {
     const kept = this.#kept(key, actual).filter(({ link }) => !known.has(keyOf(link)));
     const local = this.#localModel(claim?.local);
     const admitted = this.#admit(key, claim?.members ?? []);
+    const isEmpty = admitted.length === 0 && local === undefined && kept.length === 0;
+    // One that names nobody was meddled with: whom it had is known only when all that can be members are.
+    if (isEmpty && actual !== undefined && !namesAnybody(actual) && !claims.complete) return undefined;
     const { namespace = "" } = refOf(key);
     this.#releaseOthers(key, actual, [...admitted, ...kept]);
-    if (admitted.length === 0 && local === undefined && kept.length === 0) {
+    if (isEmpty) {
       await objects.remove(refOf(key), actual, signal);
       return undefined;
     }

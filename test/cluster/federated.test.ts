@@ -351,4 +351,25 @@ describe("a federated service", () => {
     await until(async () => await expect(world.getLink()).rejects.toMatchObject({ status: 404 }));
     expect((await world.names()).services).toEqual(["api-federated"]);
   });
+
+  test("that was rid by hand of the names of its members stays until their clusters can be asked", async () => {
+    await world.link();
+    const first = await world.start();
+    await world.export("web", { labels: MEMBER });
+    await until(async () => expect(await world.slicesOf("web-federated")).toHaveLength(1));
+    await first.stop();
+    const { uid } = (await world.mirror("web-federated")).metadata;
+    const ref = { namespace: world.namespace, name: "web-federated" };
+    const metadata = { annotations: { [JOINED]: null } };
+    await world.source.patch(SERVICES, ref, { metadata }, { type: "merge" });
+    await world.putCredentials(await world.kubeconfig({ token: "revoked" }));
+    const second = await world.start();
+    await world.reason("Connected", "Unauthorized");
+    await until(async () => expect(await second.metric('isthmus_queue_depth{queue="mirrors"}')).toBe(0));
+    expect((await world.mirror("web-federated")).metadata.uid).toBe(uid);
+    expect(await world.slicesOf("web-federated")).toHaveLength(1);
+    await world.putCredentials(await world.kubeconfig());
+    await members("web-federated", "web@remote");
+    expect((await world.mirror("web-federated")).metadata.uid).toBe(uid);
+  });
 });
