@@ -47,6 +47,11 @@ export function mirrorName(service: string, cluster: string): string {
   return plain.length <= MAX_LABEL ? plain : labelWithDigest(plain, plain);
 }
 
+/** Whether a Service of this name may be the mirror of a service or pod of the cluster: one that was shortened may be anybody's. */
+export function mayBeMirrorOf(cluster: string, name: string): boolean {
+  return name.endsWith(`-${cluster}`) || /-[a-z2-7]{16}$/.test(name);
+}
+
 /** Name of the Service that all clusters' members of that name are behind: `<service>-federated`, shortened as a mirror's. */
 export function federatedName(service: string): string {
   return mirrorName(service, "federated");

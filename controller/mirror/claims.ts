@@ -1,5 +1,5 @@
-import { endpointHost, type Link, podMirrorName } from "../../contract/index.ts";
-import { type Endpoint, type KubeObject, keyOf, type Service } from "../kube/objects.ts";
+import { endpointHost, type Link, mayBeMirrorOf, podMirrorName } from "../../contract/index.ts";
+import { type Endpoint, type KubeObject, keyOf, refOf, type Service } from "../kube/objects.ts";
 import type { MirrorPolicy } from "./desired.ts";
 import { activeLink, compareAge } from "./duplicates.ts";
 import { memberEntries } from "./federated.ts";
@@ -161,6 +161,14 @@ export class Claims {
       if (link !== undefined && !this.mayDelete(link)) kept.set(link, entry);
     }
     return kept;
+  }
+
+  /** Whether a target of which not everything is known yet may want the mirror of this key. */
+  mayBeWanted(key: string): boolean {
+    const { name } = refOf(key);
+    return this.#source.links
+      .list()
+      .some((link) => !this.mayDelete(link) && mayBeMirrorOf(link.spec.targetClusterName, name));
   }
 
   /** Whether the exported services of every target are completely known. */

@@ -84,6 +84,7 @@ export class MirrorController {
   readonly #options: MirrorControllerOptions;
   readonly #targets = new Map<string, Target>();
   readonly #ports: EgressPorts;
+  readonly #claims: Claims;
   readonly #gateways: Gateways;
   readonly #gates: ReadinessGates;
   readonly #events: LinkEvents;
@@ -107,6 +108,7 @@ export class MirrorController {
     const targets = this.#targets;
     const ports = this.#ports;
     const claims = new Claims(source, targets, policy);
+    this.#claims = claims;
     const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural), fence);
     const onNews = (link: string) => this.#statuses.add(link);
     this.#events = new LinkEvents(client, clock, log, fence);
@@ -296,11 +298,15 @@ export class MirrorController {
     };
   }
 
-  /** Mirrors made before keep their egress ports; of two that claim the same, the older does. */
+  /**
+   * Mirrors made before keep their egress ports; of two that claim the same, the older does. Those of another Isthmus in this
+   * cluster are ports of another egress.
+   */
   #claimPorts(): void {
     const age = (time = "", key = "") => `${time} ${key}`;
     const mirrors = this.#options.source.services
       .list()
+      .filter((mirror) => this.#claims.isFederation(mirror) || this.#claims.ownerOf(mirror) !== undefined)
       .map((mirror) => ({ mirror, age: age(mirror.metadata.creationTimestamp, keyOf(mirror)) }))
       .sort((a, b) => (a.age < b.age ? -1 : 1));
     for (const { mirror } of mirrors) {

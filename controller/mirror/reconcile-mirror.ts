@@ -179,7 +179,7 @@ export class MirrorReconciler {
     }
     // Of a Service that is not ours, or no longer, only slices of ours go.
     await objects.remove(refOf(key), owner && actual, signal);
-    if (owner !== undefined || (actual === undefined && claims.complete)) ports.release(key);
+    if (owner !== undefined || (actual === undefined && !claims.mayBeWanted(key))) ports.release(key);
   }
 
   /** A mirror whose service cannot be known now stays, and its slices go on following what carries its calls. */

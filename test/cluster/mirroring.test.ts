@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { mirrorName } from "../../contract/index.ts";
-import { ENDPOINT_SLICES, SERVICES } from "../../controller/kube/resource.ts";
+import { ENDPOINT_SLICES, NAMESPACES, SERVICES } from "../../controller/kube/resource.ts";
 import { until } from "./until.ts";
 import { World } from "./world.ts";
 
@@ -264,6 +264,42 @@ describe("an exported service", () => {
     await world.createNamespace(world.source, namespace);
     await until(() => world.slice("web-remote", namespace));
     await world.reason("Synced", "Synced");
+  });
+
+  test("gives its egress ports back though its mirror went with its namespace, whatever other targets do", async () => {
+    const gone = `gone-${world.id}`;
+    await world.createNamespace(world.target, gone);
+    await world.createNamespace(world.source, gone);
+    await world.putCredentials(await world.kubeconfig({ token: "revoked" }), "dead");
+    await world.putLink({}, "dead");
+    await world.link();
+    await world.source.create(SERVICES, {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: {
+        namespace: world.namespace,
+        name: "of-another-isthmus",
+        labels: {
+          "mirror.linkerd.io/mirrored-service": "true",
+          "app.kubernetes.io/managed-by": "isthmus",
+          "isthmus.dev/link": "another-isthmus.remote",
+        },
+        annotations: { "isthmus.dev/egress-ports": "80=20001,81=20002" },
+      },
+      spec: { ports: [{ name: "http", port: 80, protocol: "TCP" }] },
+    });
+    const controller = await world.start();
+    const used = () => controller.metric('isthmus_egress_ports{state="used"}');
+    await world.export("web", { namespace: gone });
+    await until(() => world.mirror("web-remote", gone));
+    expect(await used()).toBe(1);
+    await world.source.delete(NAMESPACES, { name: gone });
+    await until(async () =>
+      expect((await world.getLink()).status?.services).toMatchObject([{ reason: "MissingNamespace" }]),
+    );
+    await until(async () => await expect(world.mirror("web-remote", gone)).rejects.toThrow());
+    await world.target.delete(SERVICES, { namespace: gone, name: "web" });
+    await until(async () => expect(await used()).toBe(0));
   });
 
   test("with a name too long for its mirror gets a shorter one that is told in the status", async () => {

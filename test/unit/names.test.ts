@@ -3,6 +3,7 @@ import {
   formatEgressPorts,
   isDnsLabel,
   isDnsName,
+  mayBeMirrorOf,
   mirrorName,
   parseEgressPorts,
   routeServerName,
@@ -23,6 +24,13 @@ describe("mirrorName", () => {
     expect(one).toMatch(/^s{46}-[a-z2-7]{16}$/);
     expect(isDnsLabel(one)).toBe(true);
     expect(one).not.toBe(two);
+  });
+
+  test("tells whether a Service may be the mirror of a cluster's: one that was shortened may be anybody's", () => {
+    expect(mayBeMirrorOf("west-2", "web-west-2")).toBe(true);
+    expect(mayBeMirrorOf("2", "web-west-2")).toBe(true);
+    expect(mayBeMirrorOf("east", "web-west-2")).toBe(false);
+    expect(mayBeMirrorOf("east", mirrorName("s".repeat(62), "remote"))).toBe(true);
   });
 });
 
