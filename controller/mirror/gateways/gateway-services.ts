@@ -47,7 +47,7 @@ export class GatewayServices {
   readonly #options: GatewayServicesOptions;
   readonly #followed = new Map<string, Followed>();
   #wanted: readonly GatewayReference[] = [];
-  #connection: { client: KubeClient; signal: AbortSignal; ended: Promise<void> } | undefined;
+  #connection: { client: KubeClient; signal: AbortSignal; running: Set<Promise<void>> } | undefined;
 
   constructor(options: GatewayServicesOptions) {
     this.#options = options;
@@ -90,7 +90,7 @@ export class GatewayServices {
 
   /** Watch them over one connection, until `signal` is aborted; then nothing is under way any more. */
   async run(client: KubeClient, signal: AbortSignal): Promise<void> {
-    const connection = { client, signal, ended: Promise.resolve() };
+    const connection = { client, signal, running: new Set<Promise<void>>() };
     this.#connection = connection;
     for (const followed of this.#followed.values()) this.#watch(followed);
     await new Promise<void>((resolve) => {
@@ -98,7 +98,7 @@ export class GatewayServices {
       else signal.addEventListener("abort", () => resolve(), { once: true });
     });
     if (this.#connection === connection) this.#connection = undefined;
-    await connection.ended;
+    await Promise.all(connection.running);
   }
 
   #follow(key: string, ref: GatewayReference): void {
@@ -139,8 +139,10 @@ export class GatewayServices {
     followed.stop?.abort(new Error("there is another connection"));
     const stop = new AbortController();
     followed.stop = stop;
-    const running = reflector.run(AbortSignal.any([connection.signal, stop.signal]));
-    connection.ended = Promise.all([connection.ended, running]).then(() => undefined);
+    const running: Promise<void> = reflector
+      .run(AbortSignal.any([connection.signal, stop.signal]))
+      .finally(() => connection.running.delete(running));
+    connection.running.add(running);
   }
 }
 

@@ -85,8 +85,6 @@ export class Target {
   readonly gateways: GatewayServices;
   /** By `outcomeKey`. */
   readonly outcomes = new Map<string, LinkServiceStatus>();
-  /** Why pods of headless services have no mirror, by the key of the mirror. */
-  readonly podProblems = new Map<string, string>();
   readonly #options: TargetOptions;
   readonly #serviceUnion: Union<ExportedService>;
   readonly #sliceUnion: Union<EndpointSlice>;
