@@ -14,6 +14,8 @@ import type { SourceWriter } from "./writer.ts";
 
 /** A Link's status is written no more often. */
 const EVERY_MS = 1_000;
+/** Nor is it looked at more often whether it should be. */
+const LOOK_EVERY_MS = 100;
 
 export interface ReporterOptions {
   source: SourceCluster;
@@ -33,6 +35,7 @@ export interface ReporterOptions {
 export class LinkReporter {
   readonly #options: ReporterOptions;
   readonly #writtenAt = new Map<string, number>();
+  readonly #lookedAt = new Map<string, number>();
   readonly #reasons = new Map<string, string>();
 
   constructor(options: ReporterOptions) {
@@ -93,15 +96,20 @@ export class LinkReporter {
     const target = targets.get(key);
     if (link === undefined) {
       this.#writtenAt.delete(key);
+      this.#lookedAt.delete(key);
       this.#reasons.delete(key);
       return undefined;
     }
     if (target === undefined) return undefined;
-    // A controller that starts over asks first: what the last one said is true until it is known to be false.
-    if (link.status?.conditions !== undefined && isUndecided(target, clock.monotonic()))
-      return { againMs: 100 };
-    const since = clock.monotonic() - (this.#writtenAt.get(key) ?? Number.NEGATIVE_INFINITY);
+    const now = clock.monotonic();
+    const since = now - (this.#writtenAt.get(key) ?? Number.NEGATIVE_INFINITY);
     if (since < EVERY_MS) return { againMs: EVERY_MS - since };
+    // With thousands of services a look is long, and each of them would ask for one.
+    const sinceLook = now - (this.#lookedAt.get(key) ?? Number.NEGATIVE_INFINITY);
+    if (sinceLook < LOOK_EVERY_MS) return { againMs: LOOK_EVERY_MS - sinceLook };
+    this.#lookedAt.set(key, now);
+    // A controller that starts over asks first: what the last one said is true until it is known to be false.
+    if (link.status?.conditions !== undefined && isUndecided(target, now)) return { againMs: LOOK_EVERY_MS };
     const report = {
       connection: target.state,
       others: this.#options.others(link),
@@ -130,7 +138,7 @@ export class LinkReporter {
 /** Whether more will be known in a moment: the first answer is not in, or the first list is being gone through. */
 function isUndecided(target: Target, now: number): boolean {
   if (target.state.reason === LINK_REASON.connecting) return true;
-  return target.pending > 0 && target.listedAt !== undefined && now - target.listedAt < EVERY_MS;
+  return target.listedAt !== undefined && now - target.listedAt < EVERY_MS && target.pending > 0;
 }
 
 /** What an earlier controller said of a service: a new one need not tell again. */

@@ -34,35 +34,34 @@ test("a seed is the same run every time, to the last byte that is sent", async (
   expect(first.calls).toBeGreaterThan(500);
 });
 
+const LAWS = [
+  "a Link stays under 256 KiB (7)",
+  "a deleted Link leaves nothing (11)",
+  "a hand edit is undone within a second (6)",
+  "a mirror keeps its egress port (6)",
+  "a status is written once a second at most (7)",
+  "a write changes something (4)",
+  "another takes over within 20 seconds (8)",
+  "at rest all is as it must be (3, 5)",
+  "at rest nothing is written (4)",
+  "never two lead (8)",
+  "no member is lost before its cluster is known (2)",
+  "no storm of calls (5)",
+  "nothing is deleted before the target is known (2)",
+  "nothing wanted is deleted (2)",
+  "only the holder of the lease writes (8)",
+  "only what is ours is written (1)",
+  "protected namespaces are never written (10)",
+  "what changes shows within two seconds (7)",
+  "what probes find shows within 15 seconds (7)",
+  "what is written is what is wanted (3)",
+];
+
 test("every law is looked at, where it could be broken", async () => {
-  const checked = new Map<string, number>();
-  for (const seed of [21, 22, 23]) {
-    for (const [law, times] of (await simulate({ seed, count: COUNT })).checked) {
-      checked.set(law, (checked.get(law) ?? 0) + times);
-    }
+  const checked = new Set<string>();
+  // Some are looked at in few runs only, as what happens to a mirror that is deleted by hand.
+  for (let seed = 21; seed < 41 && checked.size < LAWS.length; seed++) {
+    for (const law of (await simulate({ seed, count: COUNT })).checked.keys()) checked.add(law);
   }
-  expect([...checked.keys()].sort()).toEqual(
-    [
-      "a Link stays under 256 KiB (7)",
-      "a deleted Link leaves nothing (11)",
-      "a hand edit is undone within a second (6)",
-      "a mirror keeps its egress port (6)",
-      "a status is written once a second at most (7)",
-      "a write changes something (4)",
-      "another takes over within 20 seconds (8)",
-      "at rest all is as it must be (3, 5)",
-      "at rest nothing is written (4)",
-      "never two lead (8)",
-      "no member is lost before its cluster is known (2)",
-      "no storm of calls (5)",
-      "nothing is deleted before the target is known (2)",
-      "nothing wanted is deleted (2)",
-      "only the holder of the lease writes (8)",
-      "only what is ours is written (1)",
-      "protected namespaces are never written (10)",
-      "what changes shows within two seconds (7)",
-      "what probes find shows within 15 seconds (7)",
-      "what is written is what is wanted (3)",
-    ].sort(),
-  );
+  expect([...checked].sort()).toEqual([...LAWS].sort());
 });

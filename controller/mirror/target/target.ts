@@ -141,11 +141,9 @@ export class Target {
 
   /** Exported services whose turn has not come yet. */
   get pending(): number {
-    return this.services
-      .list()
-      .filter((service) =>
-        this.mirrorsOf(service).some((mirror) => !this.outcomes.has(outcomeKey(service, mirror))),
-      ).length;
+    const waits = (service: Service) =>
+      this.mirrorsOf(service).some((mirror) => !this.outcomes.has(outcomeKey(service, mirror)));
+    return this.services.list().filter(waits).length;
   }
 
   /** For `/state`. */
