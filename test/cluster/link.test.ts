@@ -3,6 +3,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { LINKS, SECRETS, SERVICES } from "../../controller/kube/resource.ts";
+import { forAll } from "../../scripts/bench/bare-client.ts";
 import { kubeconfigPath, kubectlPath } from "../../scripts/clusters/index.ts";
 import { makeAnchor } from "../support/certificates.ts";
 import { until } from "./until.ts";
@@ -252,11 +253,31 @@ describe("law 7: one bad Link never slows another", () => {
       );
       await world.putLink({}, `silent-${i}`);
     }
-    await world.link();
     await world.start();
+    // They are asked first: what one could take from all would be taken by now.
+    await until(async () => expect(sockets.length).toBeGreaterThan(0));
+    await world.link();
     await mirrored("web");
     await world.reason("Synced", "Synced");
     expect(await world.condition("Connected", "silent-0")).not.toMatchObject({ status: "True" });
+  });
+
+  test("a target with many services lets those of others be mirrored between its own", async () => {
+    const many = Array.from({ length: 200 }, (_, i) => `many-${i}`);
+    const labels = { many: "true" };
+    await world.link({ selector: { matchLabels: { ...labels, ...world.mark } } }, "many");
+    await world.link();
+    await forAll(many, 16, (name) => world.export(name, { labels }));
+    await world.start({ workers: 1 });
+    await until(async () => expect((await world.names()).services.length).toBeGreaterThan(0));
+    await mirrored("web");
+    await world.reason("Synced", "Synced", "many");
+    const { items } = await world.source.list(SERVICES, { namespace: world.namespace });
+    const order = items
+      .sort((a, b) => Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion))
+      .map(({ metadata }) => metadata.name);
+    expect(order).toHaveLength(201);
+    expect(order.at(-1)).not.toBe("web-remote");
   });
 });
 
