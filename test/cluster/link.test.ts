@@ -187,6 +187,9 @@ describe("a Link says why it has no connection", () => {
 });
 
 describe("credentials", () => {
+  let other: Wire | undefined;
+  afterEach(() => other?.cut());
+
   test("that are replaced are in use without a restart and without a write to a mirror", async () => {
     await world.link();
     const controller = await world.start();
@@ -197,7 +200,7 @@ describe("credentials", () => {
     await world.wire.cut();
     await world.reason("Connected", "Unreachable");
     const { length } = controller.writes;
-    const other = new Wire(world.target.server);
+    other = new Wire(world.target.server);
     await other.restore();
     await world.putCredentials(await world.kubeconfig({ server: other.url }));
     await mirrored("more");
@@ -207,7 +210,6 @@ describe("credentials", () => {
     for (const object of ["Service web-remote", "EndpointSlice web-remote-isthmus"]) {
       expect(after[object]).toBe(before[object]);
     }
-    await other.cut();
   });
 
   test("that are taken away end the connection and leave the mirrors", async () => {
