@@ -13,6 +13,14 @@ const QUOTAS: Resource = {
   namespaced: true,
 };
 
+const WEBHOOKS: Resource = {
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "validatingwebhookconfigurations",
+  kind: "ValidatingWebhookConfiguration",
+  namespaced: false,
+};
+
 let world: World;
 beforeEach(async () => {
   world = await World.create();
@@ -303,6 +311,39 @@ describe("law 5: never give up", () => {
       expect((await world.mirror("web-remote")).metadata.name).toBe("web-remote");
     });
     await world.serviceReason("web", "Mirrored");
+  });
+
+  test("a mirror that fails time and again is made once it can be, though nothing else has changed", async () => {
+    const failing = {
+      apiVersion: "admissionregistration.k8s.io/v1",
+      kind: "ValidatingWebhookConfiguration",
+      metadata: { name: `failing-${world.id}` },
+      webhooks: [
+        {
+          name: "failing.isthmus.test",
+          // Where nobody listens: an error of the server, which may pass.
+          clientConfig: { url: "https://127.0.0.1:1/" },
+          rules: [{ apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["services"] }],
+          namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": world.namespace } },
+          failurePolicy: "Fail",
+          sideEffects: "None",
+          admissionReviewVersions: ["v1"],
+        },
+      ],
+    };
+    await world.source.create(WEBHOOKS, failing);
+    try {
+      let tries = 0;
+      await until(() => expect(foreign(`try-${tries++}`)).rejects.toMatchObject({ status: 500 }));
+      await world.link();
+      const controller = await world.start();
+      await world.export("web");
+      const failures = 'isthmus_reconcile_duration_seconds_count{queue="mirrors",outcome="error"}';
+      await until(async () => expect(await controller.metric(failures)).toBeGreaterThanOrEqual(8));
+    } finally {
+      await world.source.delete(WEBHOOKS, failing.metadata);
+    }
+    await until(() => world.slice("web-remote"));
   });
 });
 

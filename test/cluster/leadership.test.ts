@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { KubeClient } from "../../controller/kube/client.ts";
-import { systemClock } from "../../controller/kube/clock.ts";
+import { type Clock, systemClock } from "../../controller/kube/clock.ts";
 import { ControllerProgram } from "./controller-program.ts";
 import { foreignWrites, type RecordedCall, RecordingProxy, writesOf } from "./recording-proxy.ts";
 import { until } from "./until.ts";
@@ -61,6 +61,14 @@ async function backToWork(after: string, service = "next"): Promise<void> {
   await world.export(service);
   await until(() => world.mirror(`${service}-remote`), BACK_WITHIN_MS);
   console.log(`${after}: back to work in ${((performance.now() - since) / 1000).toFixed(1)} s`);
+}
+
+/** Wait until no call has come for a while. */
+async function quiet(): Promise<void> {
+  for (let times = 0, seen = -1; times < 5; await delay(60)) {
+    times = seen === record.length ? times + 1 : 0;
+    seen = record.length;
+  }
 }
 
 async function leads(program: ControllerProgram, wanted: boolean): Promise<void> {
@@ -182,7 +190,25 @@ describe("of two replicas, one writes", () => {
     const client = new KubeClient({ cluster: "source", credentials: proxy.credentials() });
     clients.push(client);
     let slept = 0;
-    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + slept };
+    let timers: Promise<void> = Promise.resolve();
+    const clock: Clock = {
+      ...systemClock,
+      monotonic: () => systemClock.monotonic() + slept,
+      async sleep(ms, signal) {
+        await systemClock.sleep(ms, signal);
+        if (!signal?.aborted) await timers;
+      },
+      after(ms, callback) {
+        let cancelled = false;
+        const cancel = systemClock.after(ms, () => {
+          void timers.then(() => cancelled || callback());
+        });
+        return () => {
+          cancelled = true;
+          cancel();
+        };
+      },
+    };
     await world.start({ client, identity: "sleeper", clock });
     await until(() => world.mirror("first-remote"));
     proxy.delayMs = 1_000;
@@ -193,12 +219,21 @@ describe("of two replicas, one writes", () => {
       if (writesOf(record).length < began + 5) throw new Error("no mirror is being made yet");
     });
     // Whatever has been sent has arrived when nothing has for a while that is shorter than the answers take.
-    for (let quiet = 0, seen = -1; quiet < 5; await delay(60)) {
-      quiet = seen === record.length ? quiet + 1 : 0;
-      seen = record.length;
-    }
+    await quiet();
     const asleep = record.length;
     slept = 60_000;
+    const awake = new AbortController();
+    timers = new Promise((resolve) => awake.signal.addEventListener("abort", () => resolve()));
+    try {
+      await until(async () => {
+        if (writesOf(record.slice(0, asleep)).some(({ answered }) => !answered))
+          throw new Error("not all that was sent is answered");
+      });
+      await quiet();
+      expect(writesOf(record.slice(asleep))).toEqual([]);
+    } finally {
+      awake.abort();
+    }
     const leases = () => record.slice(asleep).findIndex(({ holder, answered }) => holder && answered);
     await until(async () => {
       if (leases() < 0) throw new Error("it has not taken the lease again");

@@ -3,6 +3,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { LINKS, SECRETS, SERVICES } from "../../controller/kube/resource.ts";
+import { forAll } from "../../scripts/bench/bare-client.ts";
 import { kubeconfigPath, kubectlPath } from "../../scripts/clusters/index.ts";
 import { makeAnchor } from "../support/certificates.ts";
 import { until } from "./until.ts";
@@ -186,6 +187,9 @@ describe("a Link says why it has no connection", () => {
 });
 
 describe("credentials", () => {
+  let other: Wire | undefined;
+  afterEach(() => other?.cut());
+
   test("that are replaced are in use without a restart and without a write to a mirror", async () => {
     await world.link();
     const controller = await world.start();
@@ -196,7 +200,7 @@ describe("credentials", () => {
     await world.wire.cut();
     await world.reason("Connected", "Unreachable");
     const { length } = controller.writes;
-    const other = new Wire(world.target.server);
+    other = new Wire(world.target.server);
     await other.restore();
     await world.putCredentials(await world.kubeconfig({ server: other.url }));
     await mirrored("more");
@@ -206,7 +210,6 @@ describe("credentials", () => {
     for (const object of ["Service web-remote", "EndpointSlice web-remote-isthmus"]) {
       expect(after[object]).toBe(before[object]);
     }
-    await other.cut();
   });
 
   test("that are taken away end the connection and leave the mirrors", async () => {
@@ -252,11 +255,31 @@ describe("law 7: one bad Link never slows another", () => {
       );
       await world.putLink({}, `silent-${i}`);
     }
-    await world.link();
     await world.start();
+    // They are asked first: what one could take from all would be taken by now.
+    await until(async () => expect(sockets.length).toBeGreaterThan(0));
+    await world.link();
     await mirrored("web");
     await world.reason("Synced", "Synced");
     expect(await world.condition("Connected", "silent-0")).not.toMatchObject({ status: "True" });
+  });
+
+  test("a target with many services lets those of others be mirrored between its own", async () => {
+    const many = Array.from({ length: 200 }, (_, i) => `many-${i}`);
+    const labels = { many: "true" };
+    await world.link({ selector: { matchLabels: { ...labels, ...world.mark } } }, "many");
+    await world.link();
+    await forAll(many, 16, (name) => world.export(name, { labels }));
+    await world.start({ workers: 1 });
+    await until(async () => expect((await world.names()).services.length).toBeGreaterThan(0));
+    await mirrored("web");
+    await world.reason("Synced", "Synced", "many");
+    const { items } = await world.source.list(SERVICES, { namespace: world.namespace });
+    const order = items
+      .sort((a, b) => Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion))
+      .map(({ metadata }) => metadata.name);
+    expect(order).toHaveLength(201);
+    expect(order.at(-1)).not.toBe("web-remote");
   });
 });
 
