@@ -20,7 +20,14 @@ import {
 import type { EndpointPort, EndpointSlice, KubeObject, Service, ServicePort } from "../kube/objects.ts";
 import { mirroredPort } from "./desired.ts";
 import { copiedAnnotations, copiedLabels, type Exclusions } from "./metadata.ts";
-import { type Backend, backendEndpoints, byFamily, isMarkedEmpty, sliceFrame } from "./slices.ts";
+import {
+  type Backend,
+  backendEndpoints,
+  byFamily,
+  isMarkedEmpty,
+  slicedFamilies,
+  sliceFrame,
+} from "./slices.ts";
 
 /** A member of a federated service in another cluster. */
 export interface RemoteMember {
@@ -133,12 +140,7 @@ export function memberLabels(federated: KubeObject | undefined): Set<string> {
 /** The slices that lead to a member in another cluster, one an address family. */
 export function memberSlices(federated: Service, member: RemoteMember, backend: Backend): EndpointSlice[] {
   const cluster = member.link.spec.targetClusterName;
-  const { IPv4, IPv6 } = byFamily(backend.addresses);
-  const families = [
-    ...(IPv4.length > 0 || IPv6.length === 0 ? [["IPv4", IPv4] as const] : []),
-    ...(IPv6.length > 0 ? [["IPv6", IPv6] as const] : []),
-  ];
-  return families.map(([family, addresses]) => {
+  return slicedFamilies(backend).map(([family, addresses]) => {
     const frame = sliceFrame(federated, memberSliceName(federated.metadata.name, cluster, family), family);
     return {
       ...frame,

@@ -42,11 +42,16 @@ export const MAX_ENDPOINTS = 100;
  * They follow from the mirror alone, so that they can follow the backend even while the target cannot be asked.
  */
 export function desiredSlices(mirror: Service, backend: Backend): EndpointSlice[] {
-  const { IPv4: v4, IPv6: v6 } = byFamily(backend.addresses);
-  const slices: EndpointSlice[] = [];
-  if (v4.length > 0 || v6.length === 0) slices.push(slice(mirror, backend, "IPv4", v4));
-  if (v6.length > 0) slices.push(slice(mirror, backend, "IPv6", v6));
-  return slices;
+  return slicedFamilies(backend).map(([family, addresses]) => slice(mirror, backend, family, addresses));
+}
+
+/** The address families of a backend, one slice each: IPv4 where it has no address at all. */
+export function slicedFamilies({ addresses }: Backend): [family: "IPv4" | "IPv6", of: BackendAddress[]][] {
+  const { IPv4, IPv6 } = byFamily(addresses);
+  const families: [family: "IPv4" | "IPv6", of: BackendAddress[]][] = [];
+  if (IPv4.length > 0 || IPv6.length === 0) families.push(["IPv4", IPv4]);
+  if (IPv6.length > 0) families.push(["IPv6", IPv6]);
+  return families;
 }
 
 /** The names that every mirror's slices can have: to be looked for even if nothing on them says whose they are. */
