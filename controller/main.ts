@@ -1,14 +1,9 @@
-import { setFlagsFromString } from "node:v8";
 import { CommanderError } from "commander";
 import { KubeClient } from "./kube/client.ts";
 import { createLog } from "./kube/log.ts";
 import { loadOwnCluster } from "./kube/own-cluster.ts";
 import { shutdownSignal } from "./kube/signals.ts";
 import { type CommonFlags, createProgram, type Roles } from "./program.ts";
-
-// A controller mostly waits. What it no longer needs shall not stay until the heap is large: that is a third of its memory,
-// for a few hundredths of its processor time.
-setFlagsFromString("--optimize-for-size");
 
 const roles: Roles = {
   async mirror({ federatedServiceSelector, excludedLabels, excludedAnnotations, ...flags }) {

@@ -10,8 +10,6 @@ export { type Reconcile, type ReconcileResult, TerminalError } from "./reconcile
 export type ReconcileOutcome = "success" | "again" | "error" | "terminal";
 
 export interface WorkQueueMetrics {
-  /** Keys that wait for a worker now. */
-  depth(value: number): void;
   /** One reconcile ended after `seconds`, its key having waited for `waitedSeconds`. */
   done(outcome: ReconcileOutcome, seconds: number, waitedSeconds: number): void;
 }
@@ -152,7 +150,7 @@ export class WorkQueue {
     if (entry.waiting === "urgent" || entry.waiting === lane) return;
     if (entry.waiting === undefined) {
       entry.since = this.#clock.monotonic();
-      this.#setDepth(this.#depth + 1);
+      this.#depth++;
     }
     // One that moves up leaves its old place behind, which is skipped when its turn comes.
     entry.waiting = lane;
@@ -168,7 +166,7 @@ export class WorkQueue {
       entry.waiting = undefined;
       entry.processing = true;
       this.#busy++;
-      this.#setDepth(this.#depth - 1);
+      this.#depth--;
       void this.#process(key, entry, this.#signal);
     }
   }
@@ -253,11 +251,6 @@ export class WorkQueue {
     entry.retry = undefined;
     entry.later?.cancel();
     entry.later = undefined;
-  }
-
-  #setDepth(depth: number): void {
-    this.#depth = depth;
-    this.#options.metrics?.depth(depth);
   }
 }
 

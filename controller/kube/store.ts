@@ -4,8 +4,16 @@ import type { Sink } from "./sink.ts";
 import { compareVersions } from "./version.ts";
 import { weigh } from "./weigh.ts";
 
-/** Told of every difference: `current` is absent for what is gone, `previous` for what is new. */
-export type StoreListener<T> = (key: string, current: T | undefined, previous: T | undefined) => void;
+/**
+ * Told of every difference: `current` is absent for what is gone, `previous` for what is new. `own` where it is the answer
+ * to a write of ours: whoever wrote knows.
+ */
+export type StoreListener<T> = (
+  key: string,
+  current: T | undefined,
+  previous: T | undefined,
+  own: boolean,
+) => void;
 
 export interface StoreOptions {
   /** Most objects held; one more is an error. For what comes from clusters that are not ours. @default any number */
@@ -115,7 +123,8 @@ export class Store<T extends KubeObject> implements Sink<T> {
     for (const object of objects) {
       const key = keyOf(object);
       listed.add(key);
-      if (!this.#isBeforeOwnWrite(key, object)) attempt(failures, () => this.#set(key, object, true));
+      if (!this.#isBeforeOwnWrite(key, object))
+        attempt(failures, () => this.#set(key, object, { fits: true }));
     }
     for (const key of this.#objects.keys()) {
       if (listed.has(key)) continue;
@@ -132,12 +141,21 @@ export class Store<T extends KubeObject> implements Sink<T> {
 
   /** The answer to our own write. States from before it, which a watch may still bring, are ignored. */
   wrote(object: T): void {
+    this.#answered(object, true);
+  }
+
+  /** What the server answered when it was asked for this object. States from before are ignored as after a write. */
+  read(object: T): void {
+    this.#answered(object, false);
+  }
+
+  #answered(object: T, own: boolean): void {
     const key = keyOf(object);
     const { uid, resourceVersion } = object.metadata;
     // The answer was slower than the watch, which may have told of the object's end since.
     if (isOlder(resourceVersion, this.#told) || resourceVersion === this.#told) return;
     this.#own.set(key, { uid, version: resourceVersion, removed: false });
-    this.#set(key, object);
+    this.#set(key, object, { own });
   }
 
   /** Our own delete succeeded: `object` is gone, or going. */
@@ -146,7 +164,7 @@ export class Store<T extends KubeObject> implements Sink<T> {
     const { uid, resourceVersion } = object.metadata;
     if (!sameUid(this.#objects.get(key), uid)) return;
     this.#own.set(key, { uid, version: resourceVersion, removed: true });
-    this.#unset(key);
+    this.#unset(key, true);
   }
 
   #wasTold({ metadata: { resourceVersion } }: T): void {
@@ -163,7 +181,7 @@ export class Store<T extends KubeObject> implements Sink<T> {
   }
 
   /** @param fits as part of a list that fits as a whole: what it replaces goes only afterwards */
-  #set(key: string, object: T, fits = false): void {
+  #set(key: string, object: T, { fits = false, own = false } = {}): void {
     const previous = this.#objects.get(key);
     if (previous && isSameState(previous, object)) return;
     if (!fits && !previous && this.#objects.size >= this.capacity) throw this.#full();
@@ -175,22 +193,22 @@ export class Store<T extends KubeObject> implements Sink<T> {
       if (previous) leave(index, key, previous);
       enter(index, key, object);
     }
-    this.#tell(key, object, previous);
+    this.#tell(key, object, previous, own);
   }
 
-  #unset(key: string): void {
+  #unset(key: string, own = false): void {
     const previous = this.#objects.get(key);
     if (!previous) return;
     this.#bytes -= this.#weigh(previous);
     this.#objects.delete(key);
     for (const index of this.#indexes.values()) leave(index, key, previous);
-    this.#tell(key, undefined, previous);
+    this.#tell(key, undefined, previous, own);
   }
 
   /** A listener that throws does not keep the others from hearing. */
-  #tell(key: string, current: T | undefined, previous: T | undefined): void {
+  #tell(key: string, current: T | undefined, previous: T | undefined, own: boolean): void {
     const failures: unknown[] = [];
-    for (const listener of this.#listeners) attempt(failures, () => listener(key, current, previous));
+    for (const listener of this.#listeners) attempt(failures, () => listener(key, current, previous, own));
     if (failures.length > 0) throw listenersFailed(failures);
   }
 

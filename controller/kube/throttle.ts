@@ -2,7 +2,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { isTooManyRequests, isUnreachable, KubeError } from "./errors.ts";
 
 export interface ThrottleOptions {
-  /** Calls at a time to begin with. @default 8 */
+  /** Calls at a time to begin with. @default 16 */
   initial?: number;
   /** Most calls at a time, however fast the answers. @default 64 */
   max?: number;
@@ -30,10 +30,13 @@ interface Waiter {
   start: () => void;
 }
 
-/** Fewer calls than this must be queueing in the server before it is given another at a time. */
-const QUEUE_LOW = 6;
+/**
+ * Fewer calls than this must be queueing in the server before it is given another at a time. So many are what it has to do
+ * while we are busy with answers.
+ */
+const QUEUE_LOW = 12;
 /** More than this, and it is given one less. */
-const QUEUE_HIGH = 10;
+const QUEUE_HIGH = 18;
 /** So often the server is seen without our crowd, by this many calls that go alone: it may have become slower, or faster. */
 const LOOK_EVERY_MS = 30_000;
 const LOOK_CALLS = 5;
@@ -61,7 +64,7 @@ export class Throttle {
   #window = newWindow();
 
   constructor(options: ThrottleOptions = {}) {
-    this.#limit = options.initial ?? 8;
+    this.#limit = options.initial ?? 16;
     this.#max = options.max ?? 64;
     this.#clock = options.clock ?? systemClock;
   }

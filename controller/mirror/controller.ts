@@ -110,7 +110,8 @@ export class MirrorController {
     const claims = new Claims(source, targets, policy);
     this.#claims = claims;
     const writer = new SourceWriter(client, (verb, plural) => metrics.wrote(verb, plural), fence);
-    const onNews = (link: string) => this.#statuses.add(link);
+    const onNews = (link: string, afterMs?: number) =>
+      afterMs === undefined ? this.#statuses.add(link) : this.#statuses.addAfter(link, afterMs);
     this.#events = new LinkEvents(client, clock, log, fence);
     const common = { clock, random, log };
     const events = this.#events;
@@ -247,23 +248,16 @@ export class MirrorController {
     this.#claimPorts();
     const stopListening = this.#triggers.listen();
     const credentialsExpiry = (link: string) => this.#renewer.expiry(link);
-    metrics.observe({ targets: this.#targets, ports: this.#ports, credentialsExpiry });
+    const queues = this.#queues;
+    metrics.observe({ targets: this.#targets, ports: this.#ports, queues, credentialsExpiry });
     this.#triggers.addAll();
     this.#wakeGates();
     const stopNamespaces = this.#namespaces?.listen();
-    const queues = [
-      this.#mirrors,
-      this.#links,
-      this.#statuses,
-      this.#renewals,
-      this.#gatesQueue,
-      this.#namespacesQueue,
-    ];
     try {
       await Promise.all([
         // First, so that it is known what gateways were before anything is decided.
         this.#gateways.run(signal),
-        ...queues.map((queue) => queue.run(signal)),
+        ...Object.values(queues).map((queue) => queue.run(signal)),
         this.#resync(signal),
       ]);
     } finally {
@@ -275,15 +269,22 @@ export class MirrorController {
     }
   }
 
+  /** By the names that they have in metrics. */
+  get #queues() {
+    return {
+      mirrors: this.#mirrors,
+      links: this.#links,
+      statuses: this.#statuses,
+      credentials: this.#renewals,
+      gates: this.#gatesQueue,
+      namespaces: this.#namespacesQueue,
+    };
+  }
+
   /** For `/state`. */
   state(): unknown {
     return {
-      queues: {
-        mirrors: this.#mirrors.depth,
-        links: this.#links.depth,
-        statuses: this.#statuses.depth,
-        namespaces: this.#namespacesQueue.depth,
-      },
+      queues: Object.fromEntries(Object.entries(this.#queues).map(([name, { depth }]) => [name, depth])),
       egressPorts: this.#ports.usage,
       links: [...this.#targets.values()].map((target) => ({
         link: target.link,

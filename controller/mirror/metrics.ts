@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { LINK_REASON, type LinkServiceStatus } from "../../contract/index.ts";
 import { keyOf } from "../kube/objects.ts";
-import type { WorkQueueMetrics } from "../kube/queue.ts";
+import type { WorkQueue, WorkQueueMetrics } from "../kube/queue.ts";
 import { GatewayMetrics } from "./gateways/metrics.ts";
 import type { EgressPorts } from "./ports.ts";
 import { isFailure } from "./status.ts";
@@ -12,6 +12,8 @@ import type { Verb } from "./writer.ts";
 export interface MetricsSource {
   targets: ReadonlyMap<string, Target>;
   ports: EgressPorts;
+  /** By name. */
+  queues: Readonly<Record<string, Pick<WorkQueue, "depth">>>;
   /** When the credentials of the Link of this key end, in seconds since the epoch; `undefined` where that is not known. */
   credentialsExpiry: (link: string) => number | undefined;
 }
@@ -20,7 +22,6 @@ export interface MetricsSource {
 export class MirrorMetrics {
   readonly registry = new Registry();
   readonly gateways = new GatewayMetrics(this.registry);
-  readonly #queueDepth: Gauge<"queue">;
   readonly #reconciles: Histogram<"queue" | "outcome">;
   readonly #queueWait: Histogram<"queue">;
   readonly #writes: Counter<"verb" | "resource">;
@@ -30,11 +31,16 @@ export class MirrorMetrics {
 
   constructor() {
     const registers = [this.registry];
-    this.#queueDepth = new Gauge({
+    const source = () => this.#source;
+    new Gauge({
       name: "isthmus_queue_depth",
       help: "Keys that wait to be reconciled.",
       labelNames: ["queue"],
       registers,
+      collect() {
+        this.reset();
+        for (const [queue, { depth }] of Object.entries(source()?.queues ?? {})) this.set({ queue }, depth);
+      },
     });
     this.#reconciles = new Histogram({
       name: "isthmus_reconcile_duration_seconds",
@@ -89,7 +95,6 @@ export class MirrorMetrics {
       (target) => [...countReasons(target.outcomes.values())].map(([reason, count]) => [{ reason }, count]),
       ["reason"],
     );
-    const source = () => this.#source;
     new Gauge({
       name: "isthmus_egress_ports",
       help: "Ports of the egress, by whether a mirror has them.",
@@ -122,7 +127,6 @@ export class MirrorMetrics {
 
   queue(queue: string): WorkQueueMetrics {
     return {
-      depth: (value) => this.#queueDepth.set({ queue }, value),
       done: (outcome, seconds, waitedSeconds) => {
         this.#reconciles.observe({ queue, outcome }, seconds);
         this.#queueWait.observe({ queue }, waitedSeconds);

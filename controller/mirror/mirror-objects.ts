@@ -166,7 +166,7 @@ export class MirrorObjects {
       // Gone again, or ours and only new to the watch: what the queue tries next sees it as it is.
       if (actual === undefined) throw error;
       if (!plan.governs(actual) && !this.#claims.mayRemove(actual)) return this.#taken(shelf, actual);
-      shelf.store.wrote(actual);
+      shelf.store.read(actual);
       throw error;
     }
   }

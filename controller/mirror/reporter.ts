@@ -14,8 +14,13 @@ import type { SourceWriter } from "./writer.ts";
 
 /** A Link's status is written no more often. */
 const EVERY_MS = 1_000;
+/**
+ * While services wait for their turn it is written after twice the time each time, up to this: with many services it is
+ * large, and what an API server spends on it is missing where the mirrors are made.
+ */
+const SYNCING_EVERY_MS = 10_000;
 /** Nor is it looked at more often whether it should be. */
-const LOOK_EVERY_MS = 100;
+export const LOOK_EVERY_MS = 100;
 
 export interface ReporterOptions {
   source: SourceCluster;
@@ -27,8 +32,8 @@ export interface ReporterOptions {
   log: Log;
   /** The conditions of a Link besides `Connected` and `Synced`. */
   others: (link: Link) => LinkReport["others"];
-  /** A Link's status is to be written, soon. */
-  onNews: (link: string) => void;
+  /** A Link's status is to be written, at once or after so many milliseconds. */
+  onNews: (link: string, afterMs?: number) => void;
 }
 
 /** Tells people how their Links are doing: in the status, batched, and by Events when something turns bad or good. */
@@ -52,7 +57,7 @@ export class LinkReporter {
     const before = target.outcomes.get(id) ?? known(link, outcome);
     if (isDeepStrictEqual(target.outcomes.get(id), outcome)) return;
     target.outcomes.set(id, outcome);
-    this.#options.onNews(keyOf(link));
+    this.#options.onNews(keyOf(link), LOOK_EVERY_MS);
     if (!isFailure(outcome) || (before?.reason === outcome.reason && before.message === outcome.message))
       return;
     this.#options.log.warn("a service is not mirrored", {
@@ -110,12 +115,15 @@ export class LinkReporter {
     this.#lookedAt.set(key, now);
     // A controller that starts over asks first: what the last one said is true until it is known to be false.
     if (link.status?.conditions !== undefined && isUndecided(target, now)) return { againMs: LOOK_EVERY_MS };
+    const { isPending } = target;
+    if (isPending && since < Math.min(SYNCING_EVERY_MS, now - (target.listedAt ?? now)))
+      return { againMs: LOOK_EVERY_MS };
     const report = {
       connection: target.state,
       others: this.#options.others(link),
       gateways: gateways.statusOf(link),
       listed: target.listed,
-      pending: target.pending,
+      isPending,
       services: [...target.outcomes.values()],
     };
     const status = linkStatus(link, report, new Date(clock.now()));
@@ -138,7 +146,7 @@ export class LinkReporter {
 /** Whether more will be known in a moment: the first answer is not in, or the first list is being gone through. */
 function isUndecided(target: Target, now: number): boolean {
   if (target.state.reason === LINK_REASON.connecting) return true;
-  return target.listedAt !== undefined && now - target.listedAt < EVERY_MS && target.pending > 0;
+  return target.listedAt !== undefined && now - target.listedAt < EVERY_MS && target.isPending;
 }
 
 /** What an earlier controller said of a service: a new one need not tell again. */

@@ -30,8 +30,8 @@ export interface LinkReport {
   gateways: readonly LinkGatewayStatus[];
   /** Whether the exported services are known: their list was complete once in this process. */
   listed: boolean;
-  /** Exported services that wait for their turn. */
-  pending: number;
+  /** Whether exported services wait for their turn. */
+  isPending: boolean;
   /** What became of each exported service. */
   services: readonly LinkServiceStatus[];
 }
@@ -90,7 +90,7 @@ function syncedState(report: LinkReport, failures: readonly LinkServiceStatus[])
       message: "the target's exported services are not known yet; mirrors that exist are left as they are",
     };
   }
-  if (report.pending > 0) {
+  if (report.isPending) {
     return {
       status: "False",
       reason: LINK_REASON.syncing,

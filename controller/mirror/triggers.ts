@@ -3,8 +3,9 @@ import { type EndpointSlice, keyOf, refOf, type Service } from "../kube/objects.
 import type { WorkQueue } from "../kube/queue.ts";
 import { memberEntries } from "./federated.ts";
 import { mirrorsOfSlice } from "./ownership.ts";
+import { LOOK_EVERY_MS } from "./reporter.ts";
 import { egressAddresses } from "./slices.ts";
-import { BY_LINK, BY_TARGET, type SourceCluster } from "./source.ts";
+import { BY_LINK, BY_MIRROR, BY_TARGET, type SourceCluster } from "./source.ts";
 import {
   BY_NAMESPACE,
   federatedKey,
@@ -28,7 +29,7 @@ export interface TriggersOptions {
   /** Keys of Links. */
   links: Adds;
   /** Keys of Links whose status may have to be written. */
-  statuses: Adds;
+  statuses: Pick<WorkQueue, "add" | "addAfter">;
   /** Some slice or egress pod changed. */
   onSlices: () => void;
   /** An exported service changed, by the key of its mirror. */
@@ -51,8 +52,9 @@ export class Triggers {
     const ends = [
       source.links.onChange((_, current, previous) => this.#linkChanged(current, previous)),
       source.credentials.onChange((key) => this.#secretChanged(key)),
-      source.services.onChange((key, current, previous) => {
-        this.#options.mirrors.add(key);
+      source.services.onChange((key, current, previous, own) => {
+        // Whoever wrote it is still at work on it, and made it as it should be.
+        if (!own) this.#options.mirrors.add(key);
         for (const service of [current, previous]) this.#mirrorChanged(service);
       }),
       source.localMembers.onChange((_, current, previous) => {
@@ -63,8 +65,8 @@ export class Triggers {
         const member = source.localMembers.get(serviceKeyOf((current ?? previous)!));
         if (member !== undefined) this.#options.mirrors.add(federatedKey(member));
       }),
-      source.slices.onChange((_, current, previous) => {
-        for (const slice of [current, previous]) {
+      source.slices.onChange((_, current, previous, own) => {
+        for (const slice of own ? [] : [current, previous]) {
           for (const mirror of slice === undefined ? [] : mirrorsOfSlice(slice))
             this.#options.mirrors.add(mirror);
         }
@@ -84,7 +86,7 @@ export class Triggers {
     target.services.onChange((_, current, previous) => {
       const service = (current ?? previous)!;
       const wanted = current === undefined ? [] : target.mirrorsOf(current);
-      for (const mirror of standIns(service, target)) {
+      for (const mirror of this.#standIns(service, target)) {
         const { name } = refOf(mirror);
         if (!wanted.includes(name)) target.outcomes.delete(outcomeKey(service, name));
         this.#options.onRemoteChange(mirror, target);
@@ -92,13 +94,13 @@ export class Triggers {
       }
       // What a headless service is like, the mirrors of its pods are like.
       for (const slice of target.slicesOf(service)) this.#addPodsOf(slice, target);
-      this.#options.statuses.add(keyOf({ metadata: target.link }));
+      this.#options.statuses.addAfter(keyOf({ metadata: target.link }), LOOK_EVERY_MS);
     });
     target.slices.onChange((_, current, previous) => {
       for (const slice of [current, previous]) {
         if (slice === undefined) continue;
         const service = target.services.get(serviceKeyOf(slice));
-        for (const mirror of service === undefined ? [] : standIns(service, target))
+        for (const mirror of service === undefined ? [] : this.#standIns(service, target))
           this.#options.mirrors.add(mirror);
         this.#addPodsOf(slice, target);
       }
@@ -126,7 +128,7 @@ export class Triggers {
     const { targets, mirrors } = this.#options;
     for (const target of targets.values()) {
       for (const service of target.services.by(BY_NAMESPACE, namespace)) {
-        for (const key of standIns(service, target)) mirrors.add(key);
+        for (const key of this.#standIns(service, target)) mirrors.add(key);
         for (const slice of target.slicesOf(service)) this.#addPodsOf(slice, target);
       }
     }
@@ -149,13 +151,28 @@ export class Triggers {
   #addWantedBy(target: Target, urgent: boolean): void {
     const { mirrors } = this.#options;
     for (const service of target.services.list()) {
-      for (const key of standIns(service, target)) mirrors.add(key, { urgent });
+      for (const key of this.#standIns(service, target)) mirrors.add(key, { urgent });
     }
     for (const slice of target.slices.list()) this.#addPodsOf(slice, target, urgent);
   }
 
   #addPodsOf(slice: EndpointSlice, target: Target, urgent = false): void {
     for (const key of podMirrorKeys(slice, target.cluster)) this.#options.mirrors.add(key, { urgent });
+  }
+
+  /**
+   * Keys of the Services that a service of a target may stand behind, whether it is to or not. Few are members of a federated
+   * service: those that are to be, and those of which something was made or told.
+   */
+  #standIns(service: Service, target: Target): string[] {
+    const { services, slices } = this.#options.source;
+    const federated = federatedKey(service);
+    const isConcerned =
+      target.wanted(service).federated ||
+      target.outcomes.has(outcomeKey(service, refOf(federated).name)) ||
+      services.has(federated) ||
+      slices.by(BY_MIRROR, federated).length > 0;
+    return [mirrorKey(service, target.cluster), ...(isConcerned ? [federated] : [])];
   }
 
   /** A mirror here was made, changed or deleted. */
@@ -224,9 +241,4 @@ export class Triggers {
 function chosenGateways(link: Link | undefined): string {
   const chosen = (link?.status?.gateways ?? []).filter(({ name }) => name !== undefined);
   return chosen.map(({ namespace, name }) => `${namespace}/${name}`).join();
-}
-
-/** Keys of the Services that a service of a target may stand behind, whether it is to or not. */
-function standIns(service: Service, target: Target): string[] {
-  return [mirrorKey(service, target.cluster), federatedKey(service)];
 }

@@ -60,7 +60,7 @@ export class SourceWriter {
     signal: AbortSignal,
   ): Promise<T[]> {
     const { items } = await listAll(this.#client, shelf.resource, { labelSelector }, { signal });
-    for (const item of items) shelf.store.wrote(item);
+    for (const item of items) shelf.store.read(withoutManagedFields(item));
     return items;
   }
 
@@ -72,7 +72,7 @@ export class SourceWriter {
       fence: this.#fence,
       fieldManager: FIELD_MANAGER,
     });
-    shelf.store.wrote(made);
+    shelf.store.wrote(withoutManagedFields(made));
     return made;
   }
 
@@ -84,7 +84,7 @@ export class SourceWriter {
       fence: this.#fence,
       fieldManager: FIELD_MANAGER,
     });
-    shelf.store.wrote(replaced);
+    shelf.store.wrote(withoutManagedFields(replaced));
     return replaced;
   }
 
@@ -119,7 +119,13 @@ export class SourceWriter {
       fence: this.#fence,
       fieldManager: FIELD_MANAGER,
     });
-    shelf.store.wrote(patched);
+    shelf.store.wrote(withoutManagedFields(patched));
     return patched;
   }
+}
+
+/** As the watches keep objects: half of what a small one takes is the account of who wrote which field. */
+function withoutManagedFields<T extends KubeObject>(object: T): T {
+  delete object.metadata.managedFields;
+  return object;
 }

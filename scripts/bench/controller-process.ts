@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { buildController } from "../images/bundle.ts";
+import { buildController, NODE_FLAGS } from "../images/bundle.ts";
 import { freePort } from "./free-port.ts";
 import { cpuSecondsOf, type Memory, memoryOf } from "./process-figures.ts";
 import { waitFor } from "./waiting.ts";
@@ -32,7 +32,7 @@ export class ControllerProcess {
   ): Promise<ControllerProcess> {
     const admin = `127.0.0.1:${await freePort()}`;
     const flags = ["--kubeconfig", kubeconfig, "--context", context, "--admin-address", admin, ...more];
-    const child = spawn(process.execPath, [await bundle(), "mirror", ...flags], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, await bundle(), "mirror", ...flags], {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const controller = new ControllerProcess(child, `http://${admin}`);

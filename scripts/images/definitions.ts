@@ -7,7 +7,7 @@ import { ClusterError } from "../clusters/errors.ts";
 import { ensurePackages, findCommand } from "../clusters/packages.ts";
 import type { Progress } from "../clusters/progress.ts";
 import type { ImageDefinition } from "./archive.ts";
-import { buildController } from "./bundle.ts";
+import { buildController, NODE_FLAGS } from "./bundle.ts";
 import { withLibraries } from "./libraries.ts";
 import type { TarEntry } from "./tar.ts";
 
@@ -52,7 +52,7 @@ const contents: Record<ImageName, (progress: Progress) => Promise<Contents>> = {
     const bundle = await buildController();
     return {
       layers: [await nodeLayer(), [{ path: "isthmus-controller.mjs", type: "file", source: bundle }]],
-      entrypoint: ["node", "/isthmus-controller.mjs"],
+      entrypoint: ["node", ...NODE_FLAGS, "/isthmus-controller.mjs"],
     };
   },
 

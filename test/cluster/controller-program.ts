@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../../scripts/bench/free-port.ts";
 import { cpuSecondsOf, type Memory, memoryOf } from "../../scripts/bench/process-figures.ts";
+import { NODE_FLAGS } from "../../scripts/images/bundle.ts";
 import { until } from "./until.ts";
 
 const program = join(import.meta.dirname, "../../bin/isthmus-controller.js");
@@ -43,7 +44,7 @@ export class ControllerProgram {
     await writeFile(file, kubeconfig, { mode: 0o600 });
     const admin = `127.0.0.1:${await freePort()}`;
     const own = ["--kubeconfig", file, "--namespace", namespace, "--admin-address", admin];
-    const child = spawn(process.execPath, [program, "mirror", ...own, ...flags], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, program, "mirror", ...own, ...flags], {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const started = new ControllerProgram(name, child, `http://${admin}`, directory);

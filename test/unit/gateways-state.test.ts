@@ -103,7 +103,7 @@ class Scene {
     const status = linkStatus(
       link,
       {
-        ...{ connection, listed: true, pending: 0, services: [] },
+        ...{ connection, listed: true, isPending: false, services: [] },
         others: condition ? [condition] : [],
         gateways: this.gateways.statusOf(link),
       },

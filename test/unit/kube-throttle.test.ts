@@ -44,9 +44,9 @@ describe("a throttle", () => {
   }
 
   test.each([
-    [1, 6, 11],
-    [4, 10, 15],
-    [16, 22, 27],
+    [1, 12, 19],
+    [4, 16, 22],
+    [16, 28, 34],
   ])(
     "gives a server that works at %i calls at a time a few more, and no crowd",
     async (parallel, least, most) => {

@@ -29,7 +29,7 @@ function report(changes: Partial<LinkReport> = {}): LinkReport {
     others: [],
     gateways: [],
     listed: true,
-    pending: 0,
+    isPending: false,
     services: [],
     ...changes,
   };
@@ -63,7 +63,7 @@ describe("the status of a Link", () => {
   test.each<[string, Partial<LinkReport>, string, string]>([
     ["all is mirrored", { services: [mirrored] }, "True", "Synced"],
     ["only mirrors of mirrors are left out", { services: [mirrored, skipped] }, "True", "Synced"],
-    ["some wait for their turn", { pending: 2 }, "False", "Syncing"],
+    ["some wait for their turn", { isPending: true }, "False", "Syncing"],
     ["the target's list is not complete", { listed: false }, "Unknown", "Syncing"],
   ])("when %s", (_, changes, status, reason) => {
     expect(linkStatus(aLink(), report(changes), noon).conditions?.[1]).toMatchObject({

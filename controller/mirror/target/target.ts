@@ -141,9 +141,14 @@ export class Target {
 
   /** Exported services whose turn has not come yet. */
   get pending(): number {
-    const waits = (service: Service) =>
-      this.mirrorsOf(service).some((mirror) => !this.outcomes.has(outcomeKey(service, mirror)));
-    return this.services.list().filter(waits).length;
+    return this.services.list().filter((service) => this.#waits(service)).length;
+  }
+
+  /** Whether there are such. */
+  get isPending(): boolean {
+    // Each has an outcome at least; with thousands, to go through them is long.
+    if (this.outcomes.size < this.services.size) return true;
+    return this.services.list().some((service) => this.#waits(service));
   }
 
   /** For `/state`. */
@@ -227,6 +232,10 @@ export class Target {
     await this.#ended;
   }
 
+  #waits(service: Service): boolean {
+    return this.mirrorsOf(service).some((mirror) => !this.outcomes.has(outcomeKey(service, mirror)));
+  }
+
   #wantGateways(): void {
     const own = this.#ownGateway === undefined ? [] : [this.#ownGateway];
     this.gateways.want([...own, ...this.#choices.refs()]);
@@ -241,10 +250,11 @@ export class Target {
     if (isNews) {
       this.#listedAt ??= this.#options.clock.monotonic();
       this.#selectors = selectors;
-      this.#forgetUnwanted();
     }
     this.#become(connection.state);
-    if (isNews) this.#options.onListed();
+    if (!isNews) return;
+    this.#options.onListed();
+    this.#forgetUnwanted();
   }
 
   /** What became of Services that are wanted no longer, though their exported services are: nobody is to be told of that. */
