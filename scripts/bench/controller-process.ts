@@ -1,9 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import type { ReflectorState } from "../../controller/kube/reflector.ts";
 import { buildController, NODE_FLAGS } from "../images/bundle.ts";
 import { freePort } from "./free-port.ts";
 import { cpuSecondsOf, type Memory, memoryOf } from "./process-figures.ts";
 import { waitFor } from "./waiting.ts";
+
+/** What is read here of the mirror role's `/state`. */
+interface MirrorState {
+  links: { cluster: string; watch?: Pick<ReflectorState, "connected" | "watches">[] }[];
+}
 
 /** How much of what a controller logs is kept to explain an end that was not asked for. */
 const LOG_TAIL = 4_000;
@@ -45,15 +51,16 @@ export class ControllerProcess {
     return controller;
   }
 
-  /** Of each Link that has an open watch on its target, how many it has opened so far. */
-  async watches(): Promise<number[]> {
+  /** Of all watches on targets that are open, how many times each was opened so far. */
+  async watches(): Promise<Map<string, number>> {
     // Asked for only to notice a process that is no more.
     void this.#pid;
     const answer = await fetch(`${this.#adminUrl}/state`);
-    const state = (await answer.json()) as {
-      mirror?: { links: { watch?: { connected?: boolean; watches?: number } }[] };
-    };
-    return (state.mirror?.links ?? []).flatMap(({ watch }) => (watch?.connected ? [watch.watches ?? 0] : []));
+    const state = (await answer.json()) as { mirror?: MirrorState };
+    const all = (state.mirror?.links ?? []).flatMap(({ cluster, watch = [] }) =>
+      watch.map((each, index) => ({ name: `${cluster} ${index}`, ...each })),
+    );
+    return new Map(all.filter(({ connected }) => connected).map(({ name, watches }) => [name, watches]));
   }
 
   async memory(): Promise<Memory> {

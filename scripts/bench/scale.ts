@@ -158,13 +158,14 @@ const scenarios: Record<Scenario, (run: Run) => Promise<Figure[]>> = {
       const connections = line.connections;
       const writes = await writesSoFar(site.bareSource);
       const cpu = await controller.cpuSeconds();
-      const opened = Math.max(...(await controller.watches()));
+      const opened = await controller.watches();
       line.cut();
       line.restore();
       const since = performance.now();
       await waitFor("all links to be watched again", async () => {
         // One that has not noticed yet has an open watch too, but an old one.
-        return (await controller.watches()).filter((count) => count > opened).length === links;
+        const now = await controller.watches();
+        return [...opened].every(([watch, count]) => (now.get(watch) ?? 0) > count);
       });
       const ms = performance.now() - since;
       progress(`all watched again after ${Math.round(ms)} ms`);
@@ -219,6 +220,7 @@ const scenarios: Record<Scenario, (run: Run) => Promise<Figure[]>> = {
       await delay(SETTLE_MS);
       const before = await look();
       const connections = line.connections;
+      const { size: watches } = await controller.watches();
       for (let second = 0; second < flapSeconds; second++) {
         if (second % 2 === 0) line.cut();
         else line.restore();
@@ -226,7 +228,9 @@ const scenarios: Record<Scenario, (run: Run) => Promise<Figure[]>> = {
       }
       const after = await look();
       line.restore();
-      await waitFor("the target to be watched again", async () => (await controller.watches()).length === 1);
+      await waitFor("the target to be watched again", async () => {
+        return (await controller.watches()).size === watches;
+      });
       const name = `target that flaps for ${flapSeconds} s`;
       const figures: Figure[] = [
         {
