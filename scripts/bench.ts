@@ -19,7 +19,12 @@ const program = new Command("bench")
 
 benchmark("mirror", "first mirroring of many services, against a bare client on the same API server", 1_000)
   .addOption(number("--rounds <number>", "rounds of each", 5))
-  .action((options: { services: number; rounds: number } & Common) =>
+  .option(
+    "--apart",
+    "give the API servers half of the processors, and those who ask them the other half",
+    false,
+  )
+  .action((options: { services: number; rounds: number; apart: boolean } & Common) =>
     run(options, (site, progress) => benchmarkMirror(site, options, progress)),
   );
 

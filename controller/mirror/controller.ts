@@ -194,6 +194,7 @@ export class MirrorController {
       writer,
       copies,
       newTarget: (link) => this.#newTarget(link),
+      onTarget: (link, target) => this.#triggers.addMirrorsOf(link, target),
       onDeleting: (link, target) => this.#triggers.addMirrorsOf(link, target),
       isBusy: (link) => mirrors.isBusy(link),
     });

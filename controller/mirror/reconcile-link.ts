@@ -27,6 +27,8 @@ export interface LinkReconcilerOptions {
   copies: LinkerdCopies | undefined;
   /** Make the target of a new Link. */
   newTarget: (link: Link) => Target;
+  /** A Link has got its target: look at its mirrors, of which nothing could be said before. */
+  onTarget: (link: Link, target: Target) => void;
   /** A Link is being deleted: look at its mirrors, which may go now. Called once. */
   onDeleting: (link: Link, target: Target | undefined) => void;
   /** Whether a mirror is being made for a Link at the moment, and may be there only after it. */
@@ -99,12 +101,13 @@ export class LinkReconciler {
   }
 
   #target(key: string, link: Link): Target {
-    const { targets, newTarget } = this.#options;
+    const { targets, newTarget, onTarget } = this.#options;
     const known = targets.get(key);
     if (known?.cluster === link.spec.targetClusterName) return known;
     this.#drop(key);
     const target = newTarget(link);
     targets.set(key, target);
+    onTarget(link, target);
     return target;
   }
 

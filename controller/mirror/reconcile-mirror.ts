@@ -186,6 +186,9 @@ export class MirrorReconciler {
   async #keep(key: string, actual: Service, owner: Link, signal: AbortSignal): Promise<void> {
     const { ways, ports, claims } = this.#options;
     const link = claims.activeFor(owner) ?? owner;
+    // A leader that has only just taken over may not have heard that the Link is gone: nothing is made for it until the Link's
+    // own reconcile has asked.
+    if (claims.targetOf(link) === undefined) return;
     await this.#ensure(
       {
         service: keptService(actual, link, ports.of(key)),

@@ -6,12 +6,15 @@ import { forAll } from "./bare-client.ts";
 import { emptyProcessMemory } from "./controller-process.ts";
 import { median, type Result } from "./figures.ts";
 import type { Memory } from "./process-figures.ts";
-import { CALLS_AT_A_TIME, type Site, WORK } from "./site.ts";
+import { setApart } from "./processors.ts";
+import { CALLS_AT_A_TIME, type Site, SOURCE, TARGET, WORK } from "./site.ts";
 import { SourceWatch } from "./source-watch.ts";
 
 export interface MirrorBenchmark {
   services: number;
   rounds: number;
+  /** The API servers and those who ask them get processors of their own. */
+  apart: boolean;
 }
 
 /** One mirroring of everything, by the controller or by the bare client. */
@@ -41,7 +44,20 @@ const QUIET_MS = 8_000;
  */
 export async function benchmarkMirror(
   site: Site,
-  { services, rounds }: MirrorBenchmark,
+  options: MirrorBenchmark,
+  progress: Progress,
+): Promise<Result> {
+  const together = options.apart ? await setApart([SOURCE, TARGET]) : undefined;
+  try {
+    return await measure(site, options, progress);
+  } finally {
+    await together?.();
+  }
+}
+
+async function measure(
+  site: Site,
+  { services, rounds, apart }: MirrorBenchmark,
   progress: Progress,
 ): Promise<Result> {
   await site.exportServices(services);
@@ -71,7 +87,7 @@ export async function benchmarkMirror(
   }
   return {
     benchmark: "mirror",
-    what: `${services} exported services mirrored from nothing; medians of ${rounds} rounds, in turns with a bare client writing the same objects, ${CALLS_AT_A_TIME} calls at a time.`,
+    what: `${services} exported services mirrored from nothing; medians of ${rounds} rounds, in turns with a bare client writing the same objects, ${CALLS_AT_A_TIME} calls at a time.${apart ? " The API servers have half of the processors to themselves." : ""}`,
     figures: await figures(services, ours, raw, watched),
   };
 }
