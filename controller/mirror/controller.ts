@@ -181,10 +181,11 @@ export class MirrorController {
       ...{ source, claims, backends, ports, policy, objects, report },
       ...(namespaces && { namespaces }),
     };
+    const federated = new FederatedReconciler({ ...parts, log });
     const mirrors = new MirrorReconciler({
       ...parts,
       ways: new Ways(gateways, backends),
-      federated: new FederatedReconciler({ ...parts, log }),
+      federated,
       onPod: (mirror) => this.#triggers.podChanged(mirror),
     });
     const links = new LinkReconciler({
@@ -194,7 +195,7 @@ export class MirrorController {
       writer,
       copies,
       newTarget: (link) => this.#newTarget(link),
-      onTarget: (link, target) => this.#triggers.addMirrorsOf(link, target),
+      onTarget: (target) => this.#addMirrorsOfLinksTo(target),
       onDeleting: (link, target) => this.#triggers.addMirrorsOf(link, target),
       isBusy: (link) => mirrors.isBusy(link),
     });
@@ -238,6 +239,7 @@ export class MirrorController {
       mirrors: this.#mirrors,
       links: this.#links,
       statuses: this.#statuses,
+      isRemembered: (key) => federated.remembers(key),
       onSlices: () => this.#wakeGates(),
       onRemoteChange: (mirror, target) => this.#changed(mirror, target),
     });
@@ -346,6 +348,10 @@ export class MirrorController {
   #targetListed(target: Target): void {
     this.#namespaces?.wakeAll();
     this.#gateways.refresh(keyOf({ metadata: target.link }));
+    this.#addMirrorsOfLinksTo(target);
+  }
+
+  #addMirrorsOfLinksTo(target: Target): void {
     for (const each of this.#options.source.links.by(BY_TARGET, target.cluster)) {
       this.#triggers.addMirrorsOf(each, this.#targets.get(keyOf(each)));
     }

@@ -27,8 +27,8 @@ export interface LinkReconcilerOptions {
   copies: LinkerdCopies | undefined;
   /** Make the target of a new Link. */
   newTarget: (link: Link) => Target;
-  /** A Link has got its target: look at its mirrors, of which nothing could be said before. */
-  onTarget: (link: Link, target: Target) => void;
+  /** A Link has got its target: look at the mirrors of all Links to it, of which nothing could be said before. */
+  onTarget: (target: Target) => void;
   /** A Link is being deleted: look at its mirrors, which may go now. Called once. */
   onDeleting: (link: Link, target: Target | undefined) => void;
   /** Whether a mirror is being made for a Link at the moment, and may be there only after it. */
@@ -107,7 +107,7 @@ export class LinkReconciler {
     this.#drop(key);
     const target = newTarget(link);
     targets.set(key, target);
-    onTarget(link, target);
+    onTarget(target);
     return target;
   }
 

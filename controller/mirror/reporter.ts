@@ -116,12 +116,19 @@ export class LinkReporter {
     // A controller that starts over asks first: what the last one said is true until it is known to be false.
     if (link.status?.conditions !== undefined && isUndecided(target, now)) return { againMs: LOOK_EVERY_MS };
     const { isPending } = target;
-    if (isPending && since < Math.min(SYNCING_EVERY_MS, now - (target.listedAt ?? now)))
+    const gatewaysNow = gateways.statusOf(link);
+    const connected = link.status?.conditions?.find(({ type }) => type === LINK_CONDITION.connected);
+    const isOnlyProgress =
+      isPending &&
+      connected?.reason === target.state.reason &&
+      // The egress reads them there.
+      isDeepStrictEqual(link.status?.gateways ?? [], gatewaysNow);
+    if (isOnlyProgress && since < Math.min(SYNCING_EVERY_MS, now - (target.listedAt ?? now)))
       return { againMs: LOOK_EVERY_MS };
     const report = {
       connection: target.state,
       others: this.#options.others(link),
-      gateways: gateways.statusOf(link),
+      gateways: gatewaysNow,
       listed: target.listed,
       isPending,
       services: [...target.outcomes.values()],

@@ -30,6 +30,8 @@ export interface TriggersOptions {
   links: Adds;
   /** Keys of Links whose status may have to be written. */
   statuses: Pick<WorkQueue, "add" | "addAfter">;
+  /** Whether something is remembered of a federated Service, by its key: it may be being made, or wait for its namespace. */
+  isRemembered: (federated: string) => boolean;
   /** Some slice or egress pod changed. */
   onSlices: () => void;
   /** An exported service changed, by the key of its mirror. */
@@ -53,7 +55,7 @@ export class Triggers {
       source.links.onChange((_, current, previous) => this.#linkChanged(current, previous)),
       source.credentials.onChange((key) => this.#secretChanged(key)),
       source.services.onChange((key, current, previous, own) => {
-        // Whoever wrote it is still at work on it, and made it as it should be.
+        // Whoever wrote it is still at work on it.
         if (!own) this.#options.mirrors.add(key);
         for (const service of [current, previous]) this.#mirrorChanged(service);
       }),
@@ -66,10 +68,9 @@ export class Triggers {
         if (member !== undefined) this.#options.mirrors.add(federatedKey(member));
       }),
       source.slices.onChange((_, current, previous, own) => {
-        for (const slice of own ? [] : [current, previous]) {
-          for (const mirror of slice === undefined ? [] : mirrorsOfSlice(slice))
-            this.#options.mirrors.add(mirror);
-        }
+        const mirrors = new Set([current, previous].flatMap((slice) => (slice ? mirrorsOfSlice(slice) : [])));
+        // As above; but of one that is two mirrors' by its labels and owners, only one of them knows.
+        if (!own || mirrors.size > 1) for (const mirror of mirrors) this.#options.mirrors.add(mirror);
         this.#wakeOwner((current ?? previous)?.metadata.labels?.[LINK_LABEL]);
         this.#options.onSlices();
       }),
@@ -136,16 +137,21 @@ export class Triggers {
 
   /** Everything. */
   addAll(urgent = false): void {
-    const { source, targets, mirrors, links, statuses } = this.#options;
+    const { source, targets, links, statuses } = this.#options;
+    this.#addMirrors(urgent);
+    for (const key of [...source.links.keys(), ...targets.keys()]) {
+      links.add(key);
+      statuses.add(key);
+    }
+  }
+
+  #addMirrors(urgent: boolean): void {
+    const { source, targets, mirrors } = this.#options;
     for (const key of source.services.keys()) mirrors.add(key, { urgent });
     for (const slice of source.slices.list())
       for (const key of mirrorsOfSlice(slice)) mirrors.add(key, { urgent });
     for (const member of source.localMembers.list()) mirrors.add(federatedKey(member), { urgent });
     for (const target of targets.values()) this.#addWantedBy(target, urgent);
-    for (const key of [...source.links.keys(), ...targets.keys()]) {
-      links.add(key);
-      statuses.add(key);
-    }
   }
 
   #addWantedBy(target: Target, urgent: boolean): void {
@@ -162,7 +168,7 @@ export class Triggers {
 
   /**
    * Keys of the Services that a service of a target may stand behind, whether it is to or not. Few are members of a federated
-   * service: those that are to be, and those of which something was made or told.
+   * service: those that are to be, and those of which something was made, told or is remembered.
    */
   #standIns(service: Service, target: Target): string[] {
     const { services, slices } = this.#options.source;
@@ -171,6 +177,7 @@ export class Triggers {
       target.wanted(service).federated ||
       target.outcomes.has(outcomeKey(service, refOf(federated).name)) ||
       services.has(federated) ||
+      this.#options.isRemembered(federated) ||
       slices.by(BY_MIRROR, federated).length > 0;
     return [mirrorKey(service, target.cluster), ...(isConcerned ? [federated] : [])];
   }
@@ -221,9 +228,8 @@ export class Triggers {
     onSlices();
     if (addresses.join() === before.join()) return;
     const lost = before.some((address) => !addresses.includes(address));
-    for (const slice of source.slices.list()) {
-      for (const key of mirrorsOfSlice(slice)) this.#options.mirrors.add(key, { urgent: lost });
-    }
+    // Those too whose slices are on their way, with the addresses of before.
+    this.#addMirrors(lost);
   }
 
   /** A Link that is being deleted waits for the last of its objects. */

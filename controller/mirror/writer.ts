@@ -46,7 +46,7 @@ export class SourceWriter {
     signal: AbortSignal,
   ): Promise<T | undefined> {
     try {
-      return await this.#client.get(shelf.resource, ref, { signal });
+      return withoutManagedFields(await this.#client.get(shelf.resource, ref, { signal }));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;

@@ -146,8 +146,8 @@ export class Target {
 
   /** Whether there are such. */
   get isPending(): boolean {
-    // Each has an outcome at least; with thousands, to go through them is long.
-    if (this.outcomes.size < this.services.size) return true;
+    // Each that is wanted by the selectors of now has an outcome at least; with thousands, to go through them is long.
+    if (this.#connection?.connection.listed && this.outcomes.size < this.services.size) return true;
     return this.services.list().some((service) => this.#waits(service));
   }
 
@@ -251,10 +251,12 @@ export class Target {
       this.#listedAt ??= this.#options.clock.monotonic();
       this.#selectors = selectors;
     }
-    this.#become(connection.state);
-    if (!isNews) return;
-    this.#options.onListed();
-    this.#forgetUnwanted();
+    this.#state = connection.state;
+    if (isNews) {
+      this.#options.onListed();
+      this.#forgetUnwanted();
+    }
+    this.#options.onState();
   }
 
   /** What became of Services that are wanted no longer, though their exported services are: nobody is to be told of that. */
