@@ -88,7 +88,7 @@ async function measure(
   return {
     benchmark: "mirror",
     what: `${services} exported services mirrored from nothing; medians of ${rounds} rounds, in turns with a bare client writing the same objects, ${CALLS_AT_A_TIME} calls at a time.${apart ? " The API servers have half of the processors to themselves." : ""}`,
-    figures: await figures(services, ours, raw, watched),
+    figures: await figures(services, ours, raw, watched, apart),
   };
 }
 
@@ -97,6 +97,7 @@ async function figures(
   ours: ControllerRound[],
   raw: Round[],
   watched: Round[],
+  apart: boolean,
 ): Promise<Result["figures"]> {
   // What else the machine does changes from minute to minute: neighbours have most of it in common.
   const percentOf = (of: Round[]) =>
@@ -116,7 +117,8 @@ async function figures(
       name: "of the bare client's rate, round by round",
       value: percentOf(raw),
       unit: "%",
-      goal: "≥ 85 %",
+      // Where they share processors it is the API server's own rate no longer, but what a client leaves of it.
+      goal: apart ? "≥ 85 %" : "≥ 85 % with --apart",
     },
     {
       name: "of its rate with a watch on what it writes",

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { checkoutRoot, clusterId } from "../clusters/checkout.ts";
+import { checkoutId, checkoutRoot, clusterId } from "../clusters/checkout.ts";
 import { UsageError } from "../clusters/errors.ts";
 import { findSandbox, runningDaemons } from "../clusters/sandbox.ts";
 import { shell } from "../clusters/shell.ts";
@@ -14,7 +14,7 @@ export async function setApart(clusters: readonly string[]): Promise<() => Promi
   const processors = availableParallelism();
   if (processors < 2) throw new UsageError("--apart needs a machine with two processors at least");
   const servers = clusters.flatMap((name) => {
-    const sandbox = findSandbox(clusterId(checkoutRoot, name));
+    const sandbox = findSandbox(clusterId(checkoutId(checkoutRoot), name));
     if (sandbox === undefined)
       throw new UsageError(`--apart needs cluster ${name} to run as processes of this machine`);
     return runningDaemons(sandbox).map(({ pid }) => pid);
