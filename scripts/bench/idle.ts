@@ -14,8 +14,8 @@ const CONTROLLERS_OWN = new Set(["services", "endpointslices", "links", "secrets
 const TARGETS_OWN = new Set([...CONTROLLERS_OWN, "serviceaccounts"]);
 const LEASES = new Set(["leases"]);
 const LINK = "remote";
-/** The last status is written a second after the last mirror; that the gateway does not answer shows half a minute later. */
-const SETTLE_MS = 45_000;
+/** The last status is written a second after the last mirror; then there is nothing left to do. */
+const SETTLE_MS = 10_000;
 
 /**
  * Count at the API servers what is written while there is nothing to do. That the counters count shows in the writes that
