@@ -155,6 +155,8 @@ export class Store<T extends KubeObject> implements Sink<T> {
     // The answer was slower than the watch, which may have told of the object's end since.
     if (isOlder(resourceVersion, this.#told) || resourceVersion === this.#told) return;
     this.#own.set(key, { uid, version: resourceVersion, removed: false });
+    // As a reflector brings objects: who wrote which field is of no use here.
+    delete object.metadata.managedFields;
     this.#set(key, object, { own });
   }
 

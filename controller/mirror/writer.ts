@@ -46,7 +46,7 @@ export class SourceWriter {
     signal: AbortSignal,
   ): Promise<T | undefined> {
     try {
-      return withoutManagedFields(await this.#client.get(shelf.resource, ref, { signal }));
+      return await this.#client.get(shelf.resource, ref, { signal });
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -60,7 +60,7 @@ export class SourceWriter {
     signal: AbortSignal,
   ): Promise<T[]> {
     const { items } = await listAll(this.#client, shelf.resource, { labelSelector }, { signal });
-    for (const item of items) shelf.store.read(withoutManagedFields(item));
+    for (const item of items) shelf.store.read(item);
     return items;
   }
 
@@ -72,7 +72,7 @@ export class SourceWriter {
       fence: this.#fence,
       fieldManager: FIELD_MANAGER,
     });
-    shelf.store.wrote(withoutManagedFields(made));
+    shelf.store.wrote(made);
     return made;
   }
 
@@ -84,7 +84,7 @@ export class SourceWriter {
       fence: this.#fence,
       fieldManager: FIELD_MANAGER,
     });
-    shelf.store.wrote(withoutManagedFields(replaced));
+    shelf.store.wrote(replaced);
     return replaced;
   }
 
@@ -119,13 +119,7 @@ export class SourceWriter {
       fence: this.#fence,
       fieldManager: FIELD_MANAGER,
     });
-    shelf.store.wrote(withoutManagedFields(patched));
+    shelf.store.wrote(patched);
     return patched;
   }
-}
-
-/** As the watches keep objects: half of what a small one takes is the account of who wrote which field. */
-function withoutManagedFields<T extends KubeObject>(object: T): T {
-  delete object.metadata.managedFields;
-  return object;
 }

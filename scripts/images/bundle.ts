@@ -7,8 +7,8 @@ const root = join(import.meta.dirname, "../..");
 /**
  * How Node runs the bundle; `controller/Dockerfile` says the same. A controller mostly waits, and in between has much to do for
  * seconds. So its heap stays small; new objects get room enough to be gone when it is looked through; and no code is compiled
- * a third time, for an hour of work that never comes. `npm run bench -- mirror`: without these it takes 40 % more memory and a
- * tenth more processor time.
+ * a third time, for an hour of work that never comes. `npm run bench -- mirror`: with the first alone it takes a fifth more
+ * memory and a tenth more processor time.
  */
 export const NODE_FLAGS = [
   "--optimize-for-size",
