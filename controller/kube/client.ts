@@ -10,6 +10,7 @@ import type {
   WriteOptions,
 } from "./calls.ts";
 import type { Credentials } from "./credentials.ts";
+import { isUnreachable, UNREACHABLE_REASON } from "./errors.ts";
 import type { KubeList, KubeObject, ObjectRef } from "./objects.ts";
 import { type Place, path, queryString, type Resource } from "./resource.ts";
 import { Throttle } from "./throttle.ts";
@@ -43,7 +44,7 @@ const PATCH_TYPE = {
   strategic: "application/strategic-merge-patch+json",
 } as const;
 
-/** Longer than the minute in which an API server sends a bookmark. */
+/** Longer than the minute in which an API server sends a bookmark, where it has anything to say. */
 const WATCH_IDLE_MS = 75_000;
 
 /**
@@ -153,8 +154,12 @@ export class KubeClient {
   }
 
   /**
-   * What changes after `resourceVersion`. Ends when the server ends the watch or the credentials were swapped: then watch
-   * again from the last resourceVersion seen.
+   * What changes after `resourceVersion`. Ends when the server ends the watch, when the credentials were swapped, and when
+   * nothing came for `idleTimeoutMs`: then watch again from the last resourceVersion seen.
+   *
+   * Silence is no failure. An API server sends no bookmark that says no more than the last one, and has no more to say
+   * where nothing changes and etcd does not tell it how far it is (`--watch-progress-notify-interval`). Whether the server
+   * is still there shows when it is asked again.
    */
   async *watch<T extends KubeObject>(
     resource: Resource<T>,
@@ -167,6 +172,7 @@ export class KubeClient {
     const transport = this.#transport;
     const own = new AbortController();
     const stop = () => own.abort(signal.reason);
+    let open = false;
     if (signal.aborted) stop();
     for (const each of [signal, transport.retired]) each.addEventListener("abort", stop);
     try {
@@ -179,10 +185,12 @@ export class KubeClient {
         silenceMs: idleTimeoutMs,
       });
       if (answer.status !== 200) await readAnswer(answer, site, this.#options.maxResponseBytes);
+      open = true;
       onOpen?.();
       yield* readWatch<T>(answer.body, site, this.#options.maxResponseBytes);
     } catch (error) {
-      if (signal.aborted || !transport.retired.aborted) throw error;
+      const silent = open && isUnreachable(error) && error.reason === UNREACHABLE_REASON.silent;
+      if (signal.aborted || !(silent || transport.retired.aborted)) throw error;
     } finally {
       for (const each of [signal, transport.retired]) each.removeEventListener("abort", stop);
       own.abort();

@@ -55,6 +55,8 @@ export const UNREACHABLE_REASON = {
   certificate: "certificate",
   /** Nothing came back in time. */
   timeout: "timeout",
+  /** An answer began, and then nothing more of it came. */
+  silent: "silent",
   /** The connection broke. */
   disconnected: "disconnected",
   /** Something answered that is no API server, or one that does not keep to the rules. */

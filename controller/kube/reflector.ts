@@ -30,7 +30,7 @@ export interface ReflectorOptions<T extends KubeObject> {
   log: Log;
   /** Objects a page. @default 500 */
   pageSize?: number;
-  /** How long a watch may be silent before its connection is given up. @default 75000: bookmarks come every minute */
+  /** How long a watch may be silent before another takes its place. @default 75000: bookmarks come every minute */
   idleTimeoutMs?: number;
   /** Pauses after failures. @default 100 ms doubling to 30 s */
   backoff?: { baseMs?: number; capMs?: number };

@@ -6,7 +6,7 @@ export interface Failure {
   detail: string;
 }
 
-const { refused, name, certificate, timeout, disconnected } = UNREACHABLE_REASON;
+const { refused, name, certificate, timeout, silent, disconnected } = UNREACHABLE_REASON;
 
 /** By the `code` of the errors of Node and undici. `?` stands for the server's address. */
 const BY_CODE: Record<string, readonly [UnreachableReason, string]> = {
@@ -18,7 +18,7 @@ const BY_CODE: Record<string, readonly [UnreachableReason, string]> = {
   ETIMEDOUT: [timeout, "no connection to ? in time"],
   UND_ERR_CONNECT_TIMEOUT: [timeout, "no connection to ? in time"],
   UND_ERR_HEADERS_TIMEOUT: [timeout, "no answer from ? in time"],
-  UND_ERR_BODY_TIMEOUT: [timeout, "? stopped in the middle of its answer"],
+  UND_ERR_BODY_TIMEOUT: [silent, "? stopped in the middle of its answer"],
   ECONNRESET: [disconnected, "? closed the connection"],
   EPIPE: [disconnected, "? closed the connection"],
   UND_ERR_SOCKET: [disconnected, "? closed the connection"],

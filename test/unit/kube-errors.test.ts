@@ -18,7 +18,7 @@ describe("a failure of the network is explained", () => {
     ["ETIMEDOUT", "timeout", "no connection to east:6443 in time"],
     ["UND_ERR_CONNECT_TIMEOUT", "timeout", "no connection to east:6443 in time"],
     ["UND_ERR_HEADERS_TIMEOUT", "timeout", "no answer from east:6443 in time"],
-    ["UND_ERR_BODY_TIMEOUT", "timeout", "east:6443 stopped in the middle of its answer"],
+    ["UND_ERR_BODY_TIMEOUT", "silent", "east:6443 stopped in the middle of its answer"],
     ["ECONNRESET", "disconnected", "east:6443 closed the connection"],
     ["CERT_HAS_EXPIRED", "certificate", "the certificate of east:6443 has expired"],
     [

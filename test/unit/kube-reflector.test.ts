@@ -268,9 +268,17 @@ describe("a reflector", () => {
     expect(store.has("default/a")).toBe(true);
   });
 
-  test("gives up a watch that is silent for longer than bookmarks are apart", async () => {
+  test("opens another watch when one is silent for longer than bookmarks are apart, and is not taken aback", async () => {
     const { store, reflector } = reflect({ idleTimeoutMs: 50 });
+    await watched();
+    let changes = 0;
+    reflector.onStateChange(() => changes++);
     await eventually(() => reflector.state().watches >= 2);
+    expect({ changes, connected: reflector.connected, error: reflector.error }).toEqual({
+      changes: 0,
+      connected: true,
+      error: undefined,
+    });
     api.objects.create(SERVICES, service("a"));
     await eventually(() => store.has("default/a"));
     expect(reflector.state().lists).toBe(1);

@@ -1,5 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
-import { type Link, parseEgressPorts, sliceName } from "../../../contract/index.ts";
+import {
+  type Link,
+  parseEgressPorts,
+  REMOTE_SERVICE_ANNOTATION,
+  sliceName,
+} from "../../../contract/index.ts";
 import type { EndpointSlice, KubeObject, Lease, Service } from "../../../controller/kube/objects.ts";
 import { ENDPOINT_SLICES, LINKS, SERVICES } from "../../../controller/kube/resource.ts";
 import { queriesOf, selectorsOf } from "../../../controller/mirror/selector.ts";
@@ -19,6 +24,7 @@ import {
   isFederated,
   isOurs,
   ownerOf,
+  refusalOf,
   sliceNamesOf,
   slicesOf,
   type Verdict,
@@ -283,16 +289,21 @@ export class Laws {
     );
   }
 
-  /** A federated Service names those members that it named, unless it is known that they are members no longer. */
+  /**
+   * A federated Service names those members that it named, unless it is known that they are members no longer: what a
+   * member is now, can be known before all others are.
+   */
   #keepsMembers(write: Write, before: Service | undefined, after: Service | undefined): void {
     if (before === undefined || !isFederated(before)) return;
+    const { world } = this.#options;
     const now = membersOf(after);
     const law = "no member is lost before its cluster is known (2)";
+    const [namespace, name = ""] = before.metadata.annotations?.[REMOTE_SERVICE_ANNOTATION]?.split("/") ?? [];
     for (const cluster of membersOf(before)) {
-      const link = activeLinks(this.#options.world.source).find(
-        ({ spec }) => spec.targetClusterName === cluster,
-      );
+      const link = activeLinks(world.source).find(({ spec }) => spec.targetClusterName === cluster);
       if (now.has(cluster) || link === undefined) continue;
+      const member = world.apis[cluster as ClusterName].objects.find(SERVICES, { namespace, name });
+      if (member && refusalOf(world, member as Service, "federated") !== undefined) continue;
       this.check(
         law,
         !this.#wasListed(write.process, link) &&

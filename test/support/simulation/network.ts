@@ -340,7 +340,7 @@ class SimulatedCarrier implements Carrier {
       timedOut: () =>
         new UnreachableError(
           site,
-          UNREACHABLE_REASON.timeout,
+          UNREACHABLE_REASON.silent,
           `${api.name} stopped in the middle of its answer`,
         ),
       broken,

@@ -50,6 +50,11 @@ export class SimulatedApi {
   readonly tokens = new Set(["good"]);
   /** Most objects of one page, whatever is asked for. */
   pageSize = Number.POSITIVE_INFINITY;
+  /**
+   * Whether a watch is sent a bookmark every minute even when nothing changes. An API server sends none that says no more
+   * than the last one, and without word from etcd of how far it is (`--watch-progress-notify-interval`) it has no more to say.
+   */
+  bookmarks = true;
   /** Who is changing things at the moment; absent: people and the cluster itself. */
   actor: Origin | undefined;
   /** Told of every write of a controller that was accepted. */

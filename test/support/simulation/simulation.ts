@@ -76,6 +76,7 @@ class Simulation {
     this.#world = new World(this.#time, dataPlane, (server, token) =>
       kubeconfig(server, token, authorityData),
     );
+    for (const api of this.#world.allApis()) api.bookmarks = random.chance(0.5);
     this.#weather = new Map([
       ["source", fairWeather([1, 5])],
       ...CLUSTERS.map((name): [string, Weather] => [name, fairWeather([5, 40])]),

@@ -693,7 +693,7 @@ export class World implements Worlds {
 
   #bookmark(): void {
     this.time.after(60_000, () => {
-      for (const api of this.allApis()) api.watches.bookmark(api.objects.version);
+      for (const api of this.allApis()) if (api.bookmarks) api.watches.bookmark(api.objects.version);
       this.#bookmark();
     });
   }
