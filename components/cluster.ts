@@ -1,12 +1,13 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { DEFAULT_NAMESPACE, gatewayIdentity } from "../contract/index.ts";
+import { type ControllerSettingsArgs, controllerRules } from "./controller-settings.ts";
 import { linkDefinition } from "./crd.ts";
 import { Gateway, type GatewayEndpoint } from "./gateway.ts";
 import { type GatewaySettingsArgs, gatewayRules } from "./gateway-settings.ts";
 import { type ImagesArgs, imagesRule } from "./images.ts";
 import { labelsOf } from "./labels.ts";
-import { type ControllerSettingsArgs, controllerRules, MirrorController } from "./mirror-controller.ts";
+import { MirrorController } from "./mirror-controller.ts";
 import { RESTRICTED } from "./pod.ts";
 import type { Issuer } from "./trust-anchor.ts";
 import * as rules from "./validation.ts";
@@ -113,6 +114,7 @@ export class Cluster extends pulumi.ComponentResource {
       {
         ...controllerSettings,
         namespace,
+        ...(gatewaySettings.egressPorts === undefined ? {} : { egressPorts: gatewaySettings.egressPorts }),
         ...(images === undefined ? {} : { images }),
         ...(labels === undefined ? {} : { labels }),
       },

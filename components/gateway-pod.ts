@@ -15,6 +15,7 @@ import {
   TRUST_BUNDLE_CONFIG_MAP,
   TRUST_BUNDLE_KEY,
 } from "../contract/index.ts";
+import { egressPortsVariable, type PortRangeArgs } from "./egress-ports.ts";
 import type { Images } from "./images.ts";
 import { partLabels } from "./labels.ts";
 import { ADMIN, LOCKED, PATIENT, POD, requests, spread, variable } from "./pod.ts";
@@ -79,6 +80,7 @@ export interface GatewayPodArgs {
   namespace: pulumi.Input<string>;
   identity: pulumi.Input<string>;
   images: Images;
+  egressPorts: pulumi.Input<PortRangeArgs> | undefined;
 }
 
 /**
@@ -94,6 +96,7 @@ export function gatewayPod(way: Way, args: GatewayPodArgs): PodSpec {
     variable("CERTIFICATE_DIRECTORY", "/certificates"),
     variable("TRUST_BUNDLE", `/trust/${TRUST_BUNDLE_KEY}`),
     variable("DRAIN_TIMEOUT", String(way.drainSeconds)),
+    ...(way.way === "egress" ? egressPortsVariable(args.egressPorts) : []),
     { name: "ISTHMUS_POD_IPS", valueFrom: { fieldRef: { fieldPath: "status.podIPs" } } },
   ];
   const run = { name: "run", mountPath: "/run/isthmus" };

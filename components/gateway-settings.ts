@@ -1,4 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
+import { egressPortsRule, type PortRangeArgs } from "./egress-ports.ts";
 import { GatewayExposure } from "./exposure.ts";
 import * as rules from "./validation.ts";
 
@@ -43,6 +44,12 @@ export interface GatewaySettingsArgs {
    */
   replicas?: pulumi.Input<number>;
   /**
+   * The ports of the egress, one for each port of each mirror.
+   *
+   * @default 20000 to 28191
+   */
+  egressPorts?: pulumi.Input<PortRangeArgs>;
+  /**
    * Annotations of the gateway's Service, such as a cloud's load balancer wants them.
    *
    * @default none
@@ -60,6 +67,7 @@ export function gatewayRules(settings: GatewaySettingsArgs): rules.Rules<Gateway
     nodePort: rules.portNumber,
     probeNodePort: rules.portNumber,
     replicas: rules.positiveInteger,
+    egressPorts: egressPortsRule,
   };
 }
 

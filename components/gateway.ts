@@ -188,7 +188,10 @@ export class Gateway extends pulumi.ComponentResource {
           selector,
           template: {
             metadata: { labels },
-            spec: gatewayPod(way, { namespace, identity: args.identity, images }),
+            spec: gatewayPod(way, {
+              ...{ namespace, identity: args.identity, images },
+              egressPorts: args.egressPorts,
+            }),
           },
         },
       },

@@ -1,4 +1,6 @@
 export { Cluster, type ClusterArgs } from "./cluster.ts";
+export { type ControllerSettingsArgs, LogLevel } from "./controller-settings.ts";
+export type { PortRangeArgs } from "./egress-ports.ts";
 export { ExportedService, type ExportedServiceArgs } from "./exported-service.ts";
 export { GatewayExposure } from "./exposure.ts";
 export {
@@ -19,13 +21,7 @@ export {
   type SelectorRequirementArgs,
 } from "./link.ts";
 export { Mesh, type MeshArgs, type MeshClusterArgs, type MeshExportArgs } from "./mesh.ts";
-export {
-  type ControllerSettingsArgs,
-  DataPlane,
-  LogLevel,
-  MirrorController,
-  type MirrorControllerArgs,
-} from "./mirror-controller.ts";
+export { DataPlane, MirrorController, type MirrorControllerArgs } from "./mirror-controller.ts";
 export { RemoteAccess, type RemoteAccessArgs } from "./remote-access.ts";
 export { type LinkEnds, type Topology, TopologyShape } from "./topology.ts";
 export { type Issuer, TrustAnchor, type TrustAnchorArgs } from "./trust-anchor.ts";

@@ -11,10 +11,12 @@ import {
   STANDARD_SERVICE_ACCOUNTS,
 } from "../contract/index.ts";
 import { makeAccount } from "./account.ts";
+import { type ControllerSettingsArgs, controllerRules, controllerVariables } from "./controller-settings.ts";
+import { egressPortsRule, egressPortsVariable, type PortRangeArgs } from "./egress-ports.ts";
 import { type ImagesArgs, imagesOf, imagesRule } from "./images.ts";
 import { labelsOf, partLabels } from "./labels.ts";
 import { ADMIN, LOCKED, POD, requests, spread, variable } from "./pod.ts";
-import { boolean, checked, dnsLabel, oneOf, positiveInteger, type Rules } from "./validation.ts";
+import { checked, dnsLabel, oneOf } from "./validation.ts";
 
 /** What carries the traffic of mirrors. */
 export const DataPlane = {
@@ -26,38 +28,6 @@ export const DataPlane = {
 
 /** What carries the traffic of mirrors. */
 export type DataPlane = (typeof DataPlane)[keyof typeof DataPlane];
-
-/** How much the controller logs. */
-export const LogLevel = { Debug: "debug", Info: "info", Warn: "warn", Error: "error" } as const;
-
-/** How much the controller logs. */
-export type LogLevel = (typeof LogLevel)[keyof typeof LogLevel];
-
-/** How a mirror controller runs. */
-export interface ControllerSettingsArgs {
-  /**
-   * Pods; one works, the others stand by.
-   *
-   * @default 1
-   */
-  replicas?: pulumi.Input<number>;
-  /** @default LogLevel.Info */
-  logLevel?: pulumi.Input<LogLevel>;
-  /**
-   * Whether namespaces that exported services want are made where they are missing, and removed again once they are empty:
-   * it may then make and delete namespaces.
-   *
-   * @default false
-   */
-  createNamespaces?: pulumi.Input<boolean>;
-}
-
-/** What each of a controller's settings may be. */
-export const controllerRules: Rules<ControllerSettingsArgs> = {
-  replicas: positiveInteger,
-  logLevel: oneOf(LogLevel),
-  createNamespaces: boolean,
-};
 
 /** Arguments of a `MirrorController`. */
 export interface MirrorControllerArgs extends ControllerSettingsArgs {
@@ -75,6 +45,12 @@ export interface MirrorControllerArgs extends ControllerSettingsArgs {
    * @default "linkerd"
    */
   linkerdNamespace?: pulumi.Input<string>;
+  /**
+   * The ports of the egress, one for each port of each mirror: those of the cluster's `Gateway`.
+   *
+   * @default 20000 to 28191
+   */
+  egressPorts?: pulumi.Input<PortRangeArgs>;
   /** @default the images of this version */
   images?: pulumi.Input<ImagesArgs>;
   /**
@@ -98,6 +74,7 @@ export class MirrorController extends pulumi.ComponentResource {
       namespace: dnsLabel,
       dataPlane: oneOf(DataPlane),
       linkerdNamespace: dnsLabel,
+      egressPorts: egressPortsRule,
       images: imagesRule,
       ...controllerRules,
     });
@@ -144,11 +121,8 @@ export class MirrorController extends pulumi.ComponentResource {
                     variable("NAMESPACE", namespace),
                     variable("DATA_PLANE", valid.dataPlane ?? DataPlane.Standalone),
                     variable("LINKERD_NAMESPACE", valid.linkerdNamespace ?? LINKERD_NAMESPACE),
-                    variable("LOG_LEVEL", valid.logLevel ?? LogLevel.Info),
-                    variable(
-                      "CREATE_NAMESPACES",
-                      pulumi.output(valid.createNamespaces).apply((make) => String(make ?? false)),
-                    ),
+                    ...controllerVariables(valid),
+                    ...egressPortsVariable(valid.egressPorts),
                   ],
                   ...ADMIN,
                   ...requests("50m", "96Mi"),

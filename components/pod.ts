@@ -66,6 +66,9 @@ export function spread(matchLabels: Record<string, string>): Pick<PodSpec, "topo
   };
 }
 
-export function variable(name: string, value: pulumi.Input<string>): k8s.types.input.core.v1.EnvVar {
+export type EnvVar = k8s.types.input.core.v1.EnvVar;
+
+/** A flag of the controller's program, given as a variable. */
+export function variable(name: string, value: pulumi.Input<string>): EnvVar {
   return { name: `ISTHMUS_${name}`, value };
 }

@@ -49,7 +49,8 @@ export function checked<A extends object>(
   return result as A;
 }
 
-function problemOf(value: unknown, rule: Rule): string | undefined {
+/** What is wrong with an argument, for after its name: `is 0; it must be …`. */
+export function problemOf(value: unknown, rule: Rule): string | undefined {
   if (value === undefined || value === null) {
     return rule.required ? `is missing; it must be ${rule.allowed}` : undefined;
   }
@@ -64,6 +65,16 @@ function isPlain(value: unknown): boolean {
   if (typeof value !== "object" || value === null || pulumi.Resource.isInstance(value)) return true;
   if (pulumi.Output.isInstance(value) || value instanceof Promise) return false;
   return Object.values(value).every(isPlain);
+}
+
+/** Kubernetes' syntax of labels: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels */
+const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
+
+function isLabelKey(key: string): boolean {
+  const [name = "", prefix, ...more] = key.split("/").reverse();
+  return (
+    name !== "" && LABEL_VALUE.test(name) && (prefix === undefined || isDnsName(prefix)) && more.length === 0
+  );
 }
 
 const isText = (value: unknown): value is string => typeof value === "string";
@@ -81,6 +92,16 @@ export const dnsLabels: Rule = {
     Array.isArray(value) &&
     value.every((label) => dnsLabel.test(label)) &&
     new Set(value).size === value.length,
+};
+
+/** Labels with their values, as a selector has them. */
+export const labels: Rule = {
+  allowed: 'labels with their values, such as { "example.com/team": "shop" }',
+  test: (value) =>
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.entries(value).every(([key, text]) => isLabelKey(key) && isText(text) && LABEL_VALUE.test(text)),
 };
 
 export const dnsName: Rule = {

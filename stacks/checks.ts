@@ -1,4 +1,7 @@
+import { controllerRules } from "../components/controller-settings.ts";
+import { gatewayRules } from "../components/gateway-settings.ts";
 import { topologyProblems } from "../components/topology.ts";
+import { problemOf, type Rules } from "../components/validation.ts";
 import { gatewayIdentity } from "../contract/index.ts";
 import type { Mesh } from "./mesh.ts";
 import { planStacks } from "./plan.ts";
@@ -21,8 +24,25 @@ export function checkMesh(mesh: Mesh, lineAt: (path: Path) => number): Finding[]
       message,
     })),
     ...exportsOf(mesh, names, lineAt),
+    ...settings(mesh),
     ...lengths(mesh),
   ];
+}
+
+/** What the schema leaves to the rules of the components. */
+function settings({ clusters }: Mesh): Finding[] {
+  return clusters.flatMap(({ gateway, controller }, index) => [
+    ...breaches(gateway, gatewayRules(gateway), ["clusters", index, "gateway"]),
+    ...breaches(controller, controllerRules, ["clusters", index, "controller"]),
+  ]);
+}
+
+function breaches<A extends object>(values: A, rules: Rules<NoInfer<A>>, within: Path): Finding[] {
+  return Object.entries(values).flatMap(([key, value]) => {
+    const rule = rules[key as keyof A];
+    const message = rule && problemOf(value, rule);
+    return message === undefined ? [] : [{ path: [...within, key], message }];
+  });
 }
 
 function uniqueClusters(names: string[], lineAt: (path: Path) => number): Finding[] {

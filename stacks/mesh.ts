@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { type Document, LineCounter, parseDocument } from "yaml";
+import type { LogLevel } from "../components/controller-settings.ts";
 import type { GatewayExposure, ImagePullPolicy, Topology } from "../components/index.ts";
-import type { LogLevel } from "../components/mirror-controller.ts";
 // From where it is, not by the index: the command line reads meshes, and has no need of the Pulumi SDK for that.
 import { TopologyShape } from "../components/topology.ts";
 import { DEFAULT_NAMESPACE } from "../contract/index.ts";
@@ -20,7 +20,19 @@ export interface GatewaySettings {
   nodePort?: number;
   probeNodePort?: number;
   replicas?: number;
+  egressPorts?: { first: number; last: number };
   serviceAnnotations?: Record<string, string>;
+}
+
+/** How a cluster's mirror controller runs, as mesh.yaml says it: what is absent has the default of `MirrorController`. */
+export interface ControllerSettings {
+  replicas?: number;
+  logLevel?: LogLevel;
+  createNamespaces?: boolean;
+  allowNamespaces?: string[];
+  federatedServiceSelector?: Record<string, string>;
+  excludedLabels?: string[];
+  excludedAnnotations?: string[];
 }
 
 export interface MeshCluster {
@@ -30,7 +42,7 @@ export interface MeshCluster {
   /** URL of its API server for the pods of other clusters. Absent: as the kubeconfig has it. */
   apiServer?: string;
   gateway: GatewaySettings;
-  controller: { replicas?: number; logLevel?: LogLevel; createNamespaces?: boolean };
+  controller: ControllerSettings;
 }
 
 /** A service that one cluster lets others call. */

@@ -1,7 +1,9 @@
-import { beforeAll, describe, expect, test } from "@jest/globals";
+import { afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { Provider } from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { Cluster, type ClusterArgs, GatewayExposure, type ImagePullPolicy } from "../../components/index.ts";
+import { EGRESS_PORTS } from "../../contract/index.ts";
+import { createProgram } from "../../controller/program.ts";
 import { objectName, type Run, runProgram, Secret, UNKNOWN } from "../support/pulumi.ts";
 
 const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nanchor\n-----END CERTIFICATE-----\n";
@@ -204,6 +206,65 @@ describe("permissions", () => {
   });
 });
 
+describe("settings of the controller and the gateway", () => {
+  const environment = process.env;
+  afterEach(() => {
+    process.env = environment;
+  });
+
+  /** With what the program runs in a pod, by the pod's own arguments and variables. */
+  async function flags(of: Run, deployment: string): Promise<Record<string, unknown>> {
+    const pod = of.all(DEPLOYMENT).find((each) => objectName(each) === deployment)!.inputs.spec.template.spec;
+    const { args, env } = pod.containers.at(-1);
+    process.env = Object.fromEntries(
+      env.map(({ name, value = "10.0.0.1" }: { name: string; value?: string }) => [name, value]),
+    );
+    let given: Record<string, unknown> = {};
+    const role = async (flags: object) => {
+      given = { ...flags };
+    };
+    await createProgram({ mirror: role, gateway: role, identity: role }).parseAsync(args, { from: "user" });
+    return given;
+  }
+
+  test("are what the program runs with", async () => {
+    const told = await cluster({
+      gateway: { egressPorts: { first: 10_000, last: 32_767 } },
+      controller: {
+        logLevel: "debug",
+        createNamespaces: true,
+        allowNamespaces: ["kube-system", "kube-public"],
+        federatedServiceSelector: { "example.com/global": "yes", tier: "" },
+        excludedLabels: ["team", "example.com/*"],
+        excludedAnnotations: ["example.com/note"],
+      },
+    });
+    const egressPorts = { first: 10_000, last: 32_767 };
+    expect(await flags(told, "isthmus-mirror")).toMatchObject({
+      logLevel: "debug",
+      createNamespaces: true,
+      allowNamespaces: ["kube-system", "kube-public"],
+      federatedServiceSelector: { "example.com/global": "yes", tier: "" },
+      excludedLabels: ["team", "example.com/*"],
+      excludedAnnotations: ["example.com/note"],
+      egressPorts,
+    });
+    expect(await flags(told, "isthmus-gateway-egress")).toMatchObject({ egressPorts });
+  });
+
+  test("are the program's own where none are given, and an empty selector chooses nobody", async () => {
+    expect(await flags(run, "isthmus-mirror")).toMatchObject({
+      ...{ logLevel: "info", createNamespaces: false, allowNamespaces: [] },
+      federatedServiceSelector: { "mirror.linkerd.io/federated": "member" },
+      ...{ excludedLabels: [], excludedAnnotations: [] },
+      egressPorts: EGRESS_PORTS,
+    });
+    expect(await flags(run, "isthmus-gateway-egress")).toMatchObject({ egressPorts: EGRESS_PORTS });
+    const nobody = await cluster({ controller: { federatedServiceSelector: {} } });
+    expect(await flags(nobody, "isthmus-mirror")).toMatchObject({ federatedServiceSelector: {} });
+  });
+});
+
 describe("every pod", () => {
   const specs = () => run.all(DEPLOYMENT).map(({ inputs }) => inputs.spec.template.spec);
 
@@ -393,6 +454,31 @@ describe("a cluster refuses", () => {
       "a yes or no that is neither",
       { controller: { createNamespaces: "yes" as unknown as boolean } },
       'Cluster "demo": controller.createNamespaces is "yes"; it must be true or false',
+    ],
+    [
+      "a range of egress ports that is upside down",
+      { gateway: { egressPorts: { first: 20_000, last: 10_000 } } },
+      'Cluster "demo": gateway.egressPorts is {"first":20000,"last":10000}; it must be { first, last }, two ports from 10000 to 32767, the lower first',
+    ],
+    [
+      "egress ports that the kernel gives to clients",
+      { gateway: { egressPorts: { first: 20_000, last: 40_000 } } },
+      'Cluster "demo": gateway.egressPorts is {"first":20000,"last":40000}; it must be { first, last }, two ports from 10000 to 32767, the lower first',
+    ],
+    [
+      "a selector that is no labels",
+      { controller: { federatedServiceSelector: { "a,b": "c" } } },
+      'Cluster "demo": controller.federatedServiceSelector is {"a,b":"c"}; it must be labels with their values, such as { "example.com/team": "shop" }',
+    ],
+    [
+      "two keys as one",
+      { controller: { excludedLabels: ["a,b"] } },
+      'Cluster "demo": controller.excludedLabels is ["a,b"]; it must be a list of keys such as example.com/team, or of prefixes such as example.com/*',
+    ],
+    [
+      "a namespace that can be none",
+      { controller: { allowNamespaces: ["Kube"] } },
+      'Cluster "demo": controller.allowNamespaces is ["Kube"]; it must be a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends',
     ],
     [
       "a pull policy that there is not",

@@ -50,10 +50,10 @@ describe("the schema for other languages", () => {
     expect(shapes.sort()).toEqual([
       "isthmus:index:Cluster: clusterName controller? gateway? images? issuer labels? namespace? trustBundle trustDomain -> clusterName gateway namespace",
       "isthmus:index:ExportedService: allowedClusters? gatewayName? gatewayNamespace? namespace service -> exported",
-      "isthmus:index:Gateway: addresses? exposure? identity images? issuer labels? namespace? nodePort? port? probeNodePort? probePort? replicas? serviceAnnotations? trustBundle -> endpoint",
+      "isthmus:index:Gateway: addresses? egressPorts? exposure? identity images? issuer labels? namespace? nodePort? port? probeNodePort? probePort? replicas? serviceAnnotations? trustBundle -> endpoint",
       "isthmus:index:Link: dataPlane? excludedAnnotations? excludedLabels? federatedServiceSelector? gateway kubeconfig labels? linkerdNamespace? namespace? remoteDiscoverySelector? selector? target targetClusterDomain? targetTrustDomain? -> linkName namespace",
       "isthmus:index:Mesh: clusters exports? images? namespace? topology? trustDomain -> gateways trustBundle",
-      "isthmus:index:MirrorController: createNamespaces? dataPlane? images? labels? linkerdNamespace? logLevel? namespace? replicas? -> deployment",
+      "isthmus:index:MirrorController: allowNamespaces? createNamespaces? dataPlane? egressPorts? excludedAnnotations? excludedLabels? federatedServiceSelector? images? labels? linkerdNamespace? logLevel? namespace? replicas? -> deployment",
       "isthmus:index:RemoteAccess: labels? maxRenewedTokenLifetimeSeconds? maxTokenLifetimeSeconds? namespace? source -> namespace serviceAccount",
       "isthmus:index:TrustAnchor: anchors? clusters issuerRenewalHours? issuerValidityHours? signer? trustDomain validityHours? -> issuers trustBundle trustDomain",
     ]);

@@ -141,6 +141,27 @@ describe("a mesh.yaml that is wrong says file, line, key and what is allowed:", 
       ["mesh.yaml:6: clusters[1].gateway.port is 70000; it must be 1 to 65535"],
     ],
     [
+      "a range of egress ports that is upside down",
+      `${TWO}    gateway: { egressPorts: { first: 20000, last: 10000 } }\n`,
+      [
+        'mesh.yaml:6: clusters[1].gateway.egressPorts is {"first":20000,"last":10000}; it must be { first, last }, two ports from 10000 to 32767, the lower first',
+      ],
+    ],
+    [
+      "an egress port that the kernel gives to clients",
+      `${TWO}    gateway: { egressPorts: { first: 20000, last: 40000 } }\n`,
+      ["mesh.yaml:6: clusters[1].gateway.egressPorts.last is 40000; it must be 10000 to 32767"],
+    ],
+    [
+      "settings of a controller that are none",
+      `${TWO}    controller:\n      excludedLabels: ["a,b"]\n      federatedServiceSelector: { "-": x }\n      allowNamespaces: [a, a]\n`,
+      [
+        'mesh.yaml:7: clusters[1].controller.excludedLabels is ["a,b"]; it must be a list of keys such as example.com/team, or of prefixes such as example.com/*',
+        'mesh.yaml:8: clusters[1].controller.federatedServiceSelector is {"-":"x"}; it must be labels with their values, such as { "example.com/team": "shop" }',
+        'mesh.yaml:9: clusters[1].controller.allowNamespaces is ["a","a"]; it must be a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends',
+      ],
+    ],
+    [
       "a text where a number must be",
       `${TWO}    gateway: { port: "4143" }\n`,
       ['mesh.yaml:6: clusters[1].gateway.port is "4143"; it must be a whole number'],

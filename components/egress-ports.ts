@@ -1,0 +1,38 @@
+import * as pulumi from "@pulumi/pulumi";
+import { type EnvVar, variable } from "./pod.ts";
+import type { Rule } from "./validation.ts";
+
+/** A range of ports. */
+export interface PortRangeArgs {
+  /** The lowest of them. */
+  first: pulumi.Input<number>;
+  /** The highest of them. */
+  last: pulumi.Input<number>;
+}
+
+/** Above them the kernel chooses the ports of outgoing connections; below them are the gateway's own. */
+const [LOWEST, HIGHEST] = [10_000, 32_767];
+
+/** Ports of an egress. */
+export const egressPortsRule: Rule = {
+  allowed: `{ first, last }, two ports from ${LOWEST} to ${HIGHEST}, the lower first`,
+  test: (value) => {
+    const { first, last } = value as { first?: unknown; last?: unknown };
+    return isPort(first) && isPort(last) && first <= last;
+  },
+};
+
+/** The variable of the controller's program that gives it the ports, where they were given. */
+export function egressPortsVariable(ports: pulumi.Input<PortRangeArgs> | undefined): EnvVar[] {
+  if (ports === undefined) return [];
+  return [
+    variable(
+      "EGRESS_PORTS",
+      pulumi.output(ports).apply(({ first, last }) => `${first}-${last}`),
+    ),
+  ];
+}
+
+function isPort(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) >= LOWEST && Number(value) <= HIGHEST;
+}
