@@ -114,6 +114,8 @@ export class Laws {
   readonly fairSince = new Map<string, number>();
   readonly #egressPorts = new Map<string, { process: string; at: number; ports: Map<number, number> }>();
   readonly #statusSent = new Map<string, number>();
+  /** Services that a process deleted to make them anew, by process and key. */
+  readonly #remade = new Map<string, Service | undefined>();
   /** When the leader at work may have begun. */
   #termFrom = 0;
   /** When an object went that was in a mirror's way. */
@@ -212,9 +214,14 @@ export class Laws {
     const after = write.after as Service | undefined;
     const key = keyOf(write);
     const known = this.#knownVerdict(write, key, false);
-    this.#keepsMembers(write, before, after);
     // What the service is now, can be known before all others are.
     const remade = this.#mustGo(write, known ?? this.#verdict(key));
+    const id = `${write.process} ${key}`;
+    if (after === undefined && remade) this.#remade.set(id, before);
+    else {
+      this.#keepsMembers(write, before ?? this.#remade.get(id), after);
+      this.#remade.delete(id);
+    }
     if (after === undefined) {
       if (!remade) this.#forgetPorts(key);
       this.#mayDelete(write, before, remade);
