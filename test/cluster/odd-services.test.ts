@@ -196,3 +196,12 @@ test("a mirror's name of exactly 63 characters is used as it is, one of 64 is sh
   expect(mirror).toHaveLength(63);
   expect(mirror).not.toBe(`abcdef-${EXACT}`.slice(0, 63));
 });
+
+test("an address that an API server takes and we would not keeps nothing else from being mirrored", async () => {
+  const service = await world.export("leading-zeros");
+  await world.putSlice(service, [{ addresses: ["010.0.0.1"] }]);
+  await world.export("after-it");
+  await until(() => world.mirror("after-it-remote"));
+  expect((await until(() => world.slice("leading-zeros-remote"))).endpoints).not.toEqual([]);
+  await until(async () => expect(await world.condition("Connected")).toMatchObject({ status: "True" }));
+});

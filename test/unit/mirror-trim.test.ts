@@ -82,6 +82,17 @@ describe("of a slice", () => {
     });
   });
 
+  test("with an address that is none to us, is one among others", () => {
+    const odd = { addresses: ["010.0.0.1"] };
+    expect(trimmedSlice(slice({ endpoints: [odd, pod] }, headless), CLUSTER)?.endpoints).toMatchObject([
+      odd,
+      { targetRef: { name: "web-0" } },
+    ]);
+    expect(trimmedSlice(slice({ endpoints: [odd] }), CLUSTER)?.endpoints).toMatchObject([
+      { conditions: { ready: true } },
+    ]);
+  });
+
   test("written by hand without the label, all the same where its endpoints have hostnames", () => {
     const named = { addresses: ["10.1.0.1"], hostname: "web-0" };
     expect(trimmedSlice(slice({ endpoints: [named] }), CLUSTER)?.endpoints).toEqual([

@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import {
   GATEWAY_NAME_ANNOTATION,
   GATEWAY_NAMESPACE_ANNOTATION,
@@ -184,9 +183,8 @@ function isEndpoint(endpoint: unknown): endpoint is Endpoint {
   const { addresses, hostname, targetRef, conditions } = endpoint;
   return (
     Array.isArray(addresses) &&
-    addresses.length > 0 &&
-    typeof addresses[0] === "string" &&
-    isIP(addresses[0]) !== 0 &&
+    // No more than a name for the endpoint here; an API server takes such as 010.0.0.1 for an address.
+    isName(addresses[0]) &&
     (conditions === undefined || conditions === null || isRecord(conditions)) &&
     isShortText(hostname) &&
     isShortText((targetRef as { name?: unknown } | undefined)?.name)
@@ -200,6 +198,10 @@ function isPortNumber(value: unknown): boolean {
 /** Absent, or a text that could be a name. */
 function isShortText(value: unknown): boolean {
   return isText(value) && (typeof value !== "string" || value.length <= 253);
+}
+
+function isName(value: unknown): boolean {
+  return isShortText(value) && Boolean(value);
 }
 
 function isText(value: unknown): boolean {
