@@ -36,8 +36,8 @@ export interface LinkReport {
   services: readonly LinkServiceStatus[];
 }
 
-/** Bytes of JSON that the services of one status may take, so that a Link never outgrows what an API server stores. */
-const MAX_SERVICES_BYTES = 200_000;
+/** Bytes of JSON that a status may take, so that a Link never outgrows what an API server stores. */
+const MAX_STATUS_BYTES = 220_000;
 /** Characters of one message: some quote what a target or an API server says. */
 const MAX_MESSAGE = 512;
 
@@ -61,15 +61,15 @@ export function linkStatus(link: Link, report: LinkReport, now: Date): LinkStatu
       ...(link.metadata.generation === undefined ? {} : { observedGeneration: link.metadata.generation }),
     } satisfies Condition;
   });
-  return {
+  const status = {
     ...(link.metadata.generation === undefined ? {} : { observedGeneration: link.metadata.generation }),
     conditions,
     // Never left out: what a patch does not name stays as it was.
     gateways: [...report.gateways],
     mirroredServices: mirrored,
     failedServices: failures.length,
-    services: firstBytes(services, MAX_SERVICES_BYTES),
   };
+  return { ...status, services: firstBytes(services, MAX_STATUS_BYTES - bytesOf(status)) };
 }
 
 /** Whether writing `desired` over `actual` would change anything. */
@@ -146,11 +146,15 @@ function firstBytes(services: readonly LinkServiceStatus[], limit: number): Link
   let bytes = 0;
   const kept: LinkServiceStatus[] = [];
   for (const service of services) {
-    bytes += Buffer.byteLength(JSON.stringify(service)) + 1;
+    bytes += bytesOf(service) + 1;
     if (bytes > limit) break;
     kept.push(service);
   }
   return kept;
+}
+
+function bytesOf(value: object): number {
+  return Buffer.byteLength(JSON.stringify(value));
 }
 
 /** As Kubernetes writes times: whole seconds. */

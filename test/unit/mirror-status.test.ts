@@ -94,8 +94,14 @@ describe("the status of a Link", () => {
         ? { ...failed, name: `bad-${i}`, message: "m".repeat(100_000) }
         : { ...mirrored, name: `${"n".repeat(60)}-${i}` },
     );
-    const status = linkStatus(aLink(), report({ services }), noon);
+    const addresses = Array.from({ length: 16 }, (_, i) => ({
+      address: `${"n".repeat(250)}${i}`,
+      alive: true,
+    }));
+    const gateways = Array.from({ length: 17 }, () => ({ addresses, port: 4143, identity: "i".repeat(253) }));
+    const status = linkStatus(aLink(), report({ services, gateways }), noon);
     expect(Buffer.byteLength(JSON.stringify(status))).toBeLessThan(262_144);
+    expect(status.gateways).toEqual(gateways);
     expect(status.services?.slice(0, 11).map(({ mirrored }) => mirrored)).toEqual([
       ...Array(10).fill(false),
       true,
