@@ -114,7 +114,7 @@ export class Cluster extends pulumi.ComponentResource {
       {
         ...controllerSettings,
         namespace,
-        ...(gatewaySettings.egressPorts === undefined ? {} : { egressPorts: gatewaySettings.egressPorts }),
+        ...(gatewaySettings.egressPorts && { egressPorts: gatewaySettings.egressPorts }),
         ...(images === undefined ? {} : { images }),
         ...(labels === undefined ? {} : { labels }),
       },

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import { type EnvVar, variable } from "./pod.ts";
+import { FEDERATED_LABEL } from "../contract/index.ts";
+import { type EnvVar, ifGiven, variable } from "./pod.ts";
 import { boolean, dnsLabels, labels, oneOf, positiveInteger, type Rule, type Rules } from "./validation.ts";
 
 /** How much the controller logs. */
@@ -74,26 +75,21 @@ export function controllerVariables(settings: ControllerSettingsArgs): EnvVar[] 
   const { allowNamespaces, federatedServiceSelector, excludedLabels, excludedAnnotations } = settings;
   return [
     variable("LOG_LEVEL", settings.logLevel ?? LogLevel.Info),
-    variable("CREATE_NAMESPACES", pulumi.output(settings.createNamespaces ?? false).apply(String)),
-    ...list("ALLOW_NAMESPACES", allowNamespaces),
-    ...list(
-      "FEDERATED_SERVICE_SELECTOR",
-      federatedServiceSelector &&
-        pulumi
-          .output(federatedServiceSelector)
-          .apply((labels) => Object.entries(labels).map(([key, value]) => `${key}=${value}`)),
-    ),
-    ...list("EXCLUDED_LABELS", excludedLabels),
-    ...list("EXCLUDED_ANNOTATIONS", excludedAnnotations),
-  ];
-}
-
-function list(name: string, parts: pulumi.Input<pulumi.Input<string>[]> | undefined): EnvVar[] {
-  if (parts === undefined) return [];
-  return [
     variable(
-      name,
-      pulumi.output(parts).apply((all) => all.join(",")),
+      "CREATE_NAMESPACES",
+      pulumi.output(settings.createNamespaces).apply((make) => String(make ?? false)),
     ),
+    ...ifGiven("ALLOW_NAMESPACES", allowNamespaces, "", (names) => names.join(",")),
+    ...ifGiven(
+      "FEDERATED_SERVICE_SELECTOR",
+      federatedServiceSelector,
+      `${FEDERATED_LABEL}=member`,
+      (labels) =>
+        Object.entries(labels)
+          .map(([key, value]) => `${key}=${value}`)
+          .join(","),
+    ),
+    ...ifGiven("EXCLUDED_LABELS", excludedLabels, "", (keys) => keys.join(",")),
+    ...ifGiven("EXCLUDED_ANNOTATIONS", excludedAnnotations, "", (keys) => keys.join(",")),
   ];
 }

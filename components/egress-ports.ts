@@ -1,5 +1,6 @@
-import * as pulumi from "@pulumi/pulumi";
-import { type EnvVar, variable } from "./pod.ts";
+import type * as pulumi from "@pulumi/pulumi";
+import { EGRESS_PORTS } from "../contract/index.ts";
+import { type EnvVar, ifGiven } from "./pod.ts";
 import type { Rule } from "./validation.ts";
 
 /** A range of ports. */
@@ -24,13 +25,11 @@ export const egressPortsRule: Rule = {
 
 /** The variable of the controller's program that gives it the ports, where they were given. */
 export function egressPortsVariable(ports: pulumi.Input<PortRangeArgs> | undefined): EnvVar[] {
-  if (ports === undefined) return [];
-  return [
-    variable(
-      "EGRESS_PORTS",
-      pulumi.output(ports).apply(({ first, last }) => `${first}-${last}`),
-    ),
-  ];
+  return ifGiven("EGRESS_PORTS", ports, text(EGRESS_PORTS), text);
+}
+
+function text({ first, last }: { first: number; last: number }): string {
+  return `${first}-${last}`;
 }
 
 function isPort(value: unknown): value is number {

@@ -1,5 +1,5 @@
 import type * as k8s from "@pulumi/kubernetes";
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 import { ADMIN_PORT } from "../contract/index.ts";
 
 type Container = k8s.types.input.core.v1.Container;
@@ -71,4 +71,25 @@ export type EnvVar = k8s.types.input.core.v1.EnvVar;
 /** A flag of the controller's program, given as a variable. */
 export function variable(name: string, value: pulumi.Input<string>): EnvVar {
   return { name: `ISTHMUS_${name}`, value };
+}
+
+/**
+ * A flag of the controller's program for an argument that was given.
+ *
+ * @param otherwise the flag's default, for an Output that turns out to have nothing in it
+ */
+export function ifGiven<T>(
+  name: string,
+  value: pulumi.Input<T> | undefined,
+  otherwise: string,
+  text: (value: pulumi.Unwrap<NonNullable<T>>) => string,
+): EnvVar[] {
+  if (value === undefined || value === null) return [];
+  const given = pulumi.output(value) as pulumi.Output<pulumi.Unwrap<NonNullable<T>> | undefined>;
+  return [
+    variable(
+      name,
+      given.apply((known) => (known == null ? otherwise : text(known))),
+    ),
+  ];
 }

@@ -88,7 +88,7 @@ export function examine(
   if (policy.protectedNamespaces.has(namespace)) {
     return {
       reason: SERVICE_REASON.protectedNamespace,
-      message: `no mirror is made in namespace ${namespace} unless the controller runs with --allow-namespaces ${namespace}`,
+      message: `no mirror is made in namespace ${namespace} unless the controller's allowNamespaces (--allow-namespaces) has it`,
     };
   }
   if (purpose === MODE.remoteDiscovery && policy.dataPlane === "standalone") {

@@ -71,7 +71,11 @@ export function desiredFederated(of: { namespace: string; name: string }, input:
   const { namespace, name } = of;
   const entries = [
     ...members.map(({ link }) => ({ link, entry: memberEntry(name, link), ports: portsOf(link, members) })),
-    ...kept.map(({ link, entry, egressPorts }) => ({ link, entry, ports: egressPorts })),
+    ...kept.map(({ link, entry, egressPorts }) => ({
+      ...{ link, entry },
+      // Those that its slice still names, where they are outside the range: nobody else is to get them should they be in it again.
+      ports: egressPorts ?? actual?.metadata.annotations?.[memberPortsKey(link)],
+    })),
   ].sort((a, b) => (a.entry < b.entry ? -1 : 1));
   const labels = model
     ? copiedLabels(model.service.metadata.labels, model.exclusions)

@@ -22,7 +22,7 @@ export function portsExhausted(ports: EgressPorts): Refusal {
   const { used, size } = ports.usage;
   return {
     reason: SERVICE_REASON.portsExhausted,
-    message: `${used} of the ${size} egress ports are taken; export fewer services, or widen --egress-ports`,
+    message: `${used} of the ${size} egress ports are taken; export fewer services, or widen the gateway's egressPorts (--egress-ports)`,
   };
 }
 

@@ -260,6 +260,15 @@ describe("settings of the controller and the gateway", () => {
       egressPorts: EGRESS_PORTS,
     });
     expect(await flags(run, "isthmus-gateway-egress")).toMatchObject({ egressPorts: EGRESS_PORTS });
+    const nothing = pulumi.output(undefined) as unknown as pulumi.Output<never>;
+    const empty = await cluster({
+      gateway: { egressPorts: nothing },
+      controller: {
+        ...{ createNamespaces: nothing, allowNamespaces: nothing, excludedLabels: nothing },
+        federatedServiceSelector: nothing,
+      },
+    });
+    expect(await flags(empty, "isthmus-mirror")).toEqual(await flags(run, "isthmus-mirror"));
     const nobody = await cluster({ controller: { federatedServiceSelector: {} } });
     expect(await flags(nobody, "isthmus-mirror")).toMatchObject({ federatedServiceSelector: {} });
   });

@@ -162,7 +162,7 @@ describe("an exported service", () => {
     expect(examine(anExport("x", { namespace: "kube-system" }), from(), "gateway", standalone)).toEqual({
       reason: "ProtectedNamespace",
       message:
-        "no mirror is made in namespace kube-system unless the controller runs with --allow-namespaces kube-system",
+        "no mirror is made in namespace kube-system unless the controller's allowNamespaces (--allow-namespaces) has it",
     });
   });
 });

@@ -68,6 +68,15 @@ describe("a federated Service", () => {
     });
   });
 
+  test("keeps the ports of such a member where they are outside the range, since its slice still names them", () => {
+    const left = { link: link("east"), ports: [port(80)], egressPorts: new Map([[80, 20_009]]) };
+    const actual = desiredFederated(of, input({ members: [left] }));
+    const kept = [{ link: link("east"), entry: "web@east" }];
+    expect(desiredFederated(of, input({ actual, kept })).metadata.annotations).toMatchObject({
+      "egress-ports.isthmus.dev/isthmus.east": "80=20009",
+    });
+  });
+
   test("loses the annotations of members that left", () => {
     const actual = desiredFederated(
       of,
