@@ -63,7 +63,7 @@ export interface WatchQuery extends Selection {
   resourceVersion: string;
   /** When the server ends the watch. @default the server's choice */
   timeoutSeconds?: number | undefined;
-  /** End the watch after so long without a byte. @default 75000: bookmarks come every minute */
+  /** End the watch after so long without a byte. @default 0: never */
   idleTimeoutMs?: number | undefined;
   /** The server has accepted the watch; events may be long in coming. */
   onOpen?: (() => void) | undefined;

@@ -10,7 +10,6 @@ import type {
   WriteOptions,
 } from "./calls.ts";
 import type { Credentials } from "./credentials.ts";
-import { isUnreachable, UNREACHABLE_REASON } from "./errors.ts";
 import type { KubeList, KubeObject, ObjectRef } from "./objects.ts";
 import { type Place, path, queryString, type Resource } from "./resource.ts";
 import { Throttle } from "./throttle.ts";
@@ -43,9 +42,6 @@ const PATCH_TYPE = {
   json: "application/json-patch+json",
   strategic: "application/strategic-merge-patch+json",
 } as const;
-
-/** Longer than the minute in which an API server sends a bookmark, where it has anything to say. */
-const WATCH_IDLE_MS = 75_000;
 
 /**
  * One API server. Every method throws `KubeError` when the server answers with an error, `UnreachableError` when there is
@@ -166,13 +162,12 @@ export class KubeClient {
     query: WatchQuery,
     signal: AbortSignal,
   ): AsyncGenerator<WatchEvent<T>> {
-    const { namespace, idleTimeoutMs = WATCH_IDLE_MS, onOpen, ...rest } = query;
+    const { namespace, idleTimeoutMs = 0, onOpen, ...rest } = query;
     const url =
       path(resource, { namespace }) + queryString({ ...rest, watch: true, allowWatchBookmarks: true });
     const transport = this.#transport;
     const own = new AbortController();
     const stop = () => own.abort(signal.reason);
-    let open = false;
     if (signal.aborted) stop();
     for (const each of [signal, transport.retired]) each.addEventListener("abort", stop);
     try {
@@ -185,12 +180,10 @@ export class KubeClient {
         silenceMs: idleTimeoutMs,
       });
       if (answer.status !== 200) await readAnswer(answer, site, this.#options.maxResponseBytes);
-      open = true;
       onOpen?.();
       yield* readWatch<T>(answer.body, site, this.#options.maxResponseBytes);
     } catch (error) {
-      const silent = open && isUnreachable(error) && error.reason === UNREACHABLE_REASON.silent;
-      if (signal.aborted || !(silent || transport.retired.aborted)) throw error;
+      if (signal.aborted || !transport.retired.aborted) throw error;
     } finally {
       for (const each of [signal, transport.retired]) each.removeEventListener("abort", stop);
       own.abort();

@@ -129,6 +129,10 @@ export const isUnreachable = (error: unknown): error is UnreachableError => erro
 export const isTooLong = (error: unknown): error is UnreachableError =>
   isUnreachable(error) && error.reason === UNREACHABLE_REASON.tooLong;
 
+/** An answer that began and of which nothing more came. */
+export const isSilent = (error: unknown): error is UnreachableError =>
+  isUnreachable(error) && error.reason === UNREACHABLE_REASON.silent;
+
 /** How long the server asked to be left alone, where `error` says so. */
 export function retryAfterMs(error: unknown): number | undefined {
   return error instanceof KubeError ? error.retryAfterMs : undefined;

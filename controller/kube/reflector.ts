@@ -30,7 +30,7 @@ export interface ReflectorOptions<T extends KubeObject> {
   log: Log;
   /** Objects a page. @default 500 */
   pageSize?: number;
-  /** How long a watch may be silent before another takes its place. @default 75000: bookmarks come every minute */
+  /** How long a watch may be silent before another takes its place. @default 75000, up to a fifth more: bookmarks come every minute, if any */
   idleTimeoutMs?: number;
   /** Pauses after failures. @default 100 ms doubling to 30 s */
   backoff?: { baseMs?: number; capMs?: number };
@@ -60,6 +60,15 @@ const SHORT_WATCH_MS = 1_000;
  * and breaks them would be reported as well and as broken by turns.
  */
 const SHORT_WATCHES_BELIEVED = 2;
+
+/** Longer than the minute in which an API server sends a bookmark, where it has anything to say. */
+const WATCH_IDLE_MS = 75_000;
+
+/**
+ * A server may have nothing to say, or something between it and us may keep what it says: after so many silent watches in
+ * a row, a list tells.
+ */
+const SILENT_WATCHES_BELIEVED = 8;
 
 /** The sink threw. What it missed must come again, and a new list is what brings it. */
 class DeliveryError extends Error {
@@ -91,6 +100,8 @@ export class Reflector<T extends KubeObject> {
   #openedAt = Number.POSITIVE_INFINITY;
   /** In a row, up to the last one that ended. */
   #shortWatches = 0;
+  /** In a row, since the last list. */
+  #silentWatches = 0;
   #cancelBelief: (() => void) | undefined;
 
   constructor(options: ReflectorOptions<T>) {
@@ -186,6 +197,7 @@ export class Reflector<T extends KubeObject> {
       throw new DeliveryError(cause);
     }
     this.#version = resourceVersion;
+    this.#silentWatches = 0;
     this.#lists++;
     this.#log.debug("listed", { objects: items.length, resourceVersion });
     if (this.#synced) return;
@@ -195,7 +207,8 @@ export class Reflector<T extends KubeObject> {
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
-    const { client, resource, namespace, labelSelector, fieldSelector, idleTimeoutMs } = this.#options;
+    const { client, resource, namespace, labelSelector, fieldSelector } = this.#options;
+    const { idleTimeoutMs = WATCH_IDLE_MS } = this.#options;
     const events = client.watch(
       resource,
       {
@@ -205,12 +218,14 @@ export class Reflector<T extends KubeObject> {
         resourceVersion: this.#version ?? "",
         // Spread out, so that the watches of many processes do not end together.
         timeoutSeconds: Math.round(300 + 300 * this.#random()),
-        idleTimeoutMs,
+        idleTimeoutMs: Math.round(idleTimeoutMs * (1 + this.#random() / 5)),
         onOpen: () => this.#opened(),
       },
       signal,
     );
+    let silent = true;
     for await (const event of events) {
+      silent = false;
       const { resourceVersion } = event.object.metadata;
       const order = compareVersions(resourceVersion, this.#version);
       if (order !== undefined && order < 0) {
@@ -221,7 +236,11 @@ export class Reflector<T extends KubeObject> {
       if (event.type !== "BOOKMARK") this.#deliver(event.type === "DELETED", event.object);
       this.#version = resourceVersion ?? this.#version;
     }
-    if (this.#lasted()) return;
+    if (this.#lasted()) {
+      this.#silentWatches = silent ? this.#silentWatches + 1 : 0;
+      if (this.#silentWatches === SILENT_WATCHES_BELIEVED) this.#version = undefined;
+      return;
+    }
     if (this.#shortWatches > SHORT_WATCHES_BELIEVED && !signal.aborted) {
       const site = { cluster: client.cluster, method: "GET", path: path(resource, { namespace }) };
       throw new UnreachableError(

@@ -36,7 +36,7 @@ export interface Call {
   fence?: Fence | undefined;
   /** How long the server may take to begin its answer. */
   headersTimeoutMs: number;
-  /** How long it may then say nothing in the middle of it. */
+  /** How long it may then say nothing in the middle of it; 0 is for ever. */
   silenceMs: number;
   /** How long it may take from the beginning of its answer to the end. @default for ever */
   bodyTimeoutMs?: number | undefined;

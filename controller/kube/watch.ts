@@ -1,5 +1,5 @@
 import { excerpt, hasName, isRecord, notAnApiServer, parseJson, statusError, tooLong } from "./answer.ts";
-import type { CallSite } from "./errors.ts";
+import { type CallSite, isSilent, UNREACHABLE_REASON, UnreachableError } from "./errors.ts";
 import type { KubeObject } from "./objects.ts";
 
 export type WatchEvent<T extends KubeObject> =
@@ -8,7 +8,7 @@ export type WatchEvent<T extends KubeObject> =
   | { type: "BOOKMARK"; object: { metadata: { resourceVersion: string } } };
 
 /**
- * The events of an open watch, one JSON object a line. Ends when the server ends the watch. An `ERROR` event is thrown as
+ * The events of an open watch, one JSON object a line. Ends when the server ends the watch, or says nothing for too long. An `ERROR` event is thrown as
  * the `KubeError` that it stands for (410 means: list again); a line that is no event, as an `UnreachableError`.
  */
 export async function* readWatch<T extends KubeObject>(
@@ -45,6 +45,20 @@ function isEvent<T extends KubeObject>(event: Record<string, unknown>): event is
   }
 }
 
+/** A server that has nothing to say is silent between two events; one that stops within an event is not well. */
+async function* untilSilent(
+  body: AsyncIterable<Buffer>,
+  site: CallSite,
+  isWithinEvent: () => boolean,
+): AsyncGenerator<Buffer> {
+  try {
+    yield* body;
+  } catch (error) {
+    if (!isSilent(error)) throw error;
+    if (isWithinEvent()) throw new UnreachableError(site, UNREACHABLE_REASON.timeout, error.detail, error);
+  }
+}
+
 /** The lines of a stream; what follows the last line break was cut off, and is dropped. */
 async function* readLines(
   body: AsyncIterable<Buffer>,
@@ -53,7 +67,7 @@ async function* readLines(
 ): AsyncGenerator<string> {
   let parts: Buffer[] = [];
   let held = 0;
-  for await (const chunk of body) {
+  for await (const chunk of untilSilent(body, site, () => held > 0)) {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
       const rest = chunk.subarray(start, end);

@@ -6,6 +6,8 @@ export type Fault =
   | { kind: "status"; status: number; reason?: string; message?: string; retryAfterSeconds?: number }
   /** Something else answers. */
   | { kind: "body"; status?: number; type?: string; body: string; headers?: Record<string, string> }
+  /** An answer begins so, and never goes on. */
+  | { kind: "stall"; body: string }
   /** The connection breaks, with all that is on it, before anything is done. */
   | { kind: "drop" }
   /** The request is carried out, then the connection breaks: whoever asked does not know. */

@@ -170,6 +170,11 @@ export class FakeApi {
     if (fault?.kind === "delay") await new Promise((resolve) => setTimeout(resolve, fault.ms));
     if (fault?.kind === "hang") return;
     if (fault?.kind === "drop") return breakOff(raw);
+    if (fault?.kind === "stall") {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.write(fault.body);
+      return;
+    }
     if (fault?.kind === "body") {
       response.writeHead(fault.status ?? 200, {
         "content-type": fault.type ?? "text/html",

@@ -284,6 +284,31 @@ describe("a reflector", () => {
     expect(reflector.state().lists).toBe(1);
   });
 
+  test("takes a watch that stops within an event for a failure", async () => {
+    api.faults.inject({ kind: "stall", body: '{"type":"ADDED","obj' }, { when: ({ watch }) => watch });
+    const { reflector } = reflect({ idleTimeoutMs: 50 });
+    const errors: unknown[] = [];
+    reflector.onStateChange(() => errors.push(reflector.error));
+    await eventually(() => reflector.state().watches >= 2);
+    expect(errors.map(String).join()).toContain("stopped in the middle of its answer");
+  });
+
+  test("lists again when eight watches in a row have said nothing", async () => {
+    let now = 0;
+    const clock = { ...systemClock, monotonic: () => (now += 2_000) };
+    const { store } = reflect({ idleTimeoutMs: 20, clock });
+    const watchesUpTo = (list: number) => api.requests.indexOf(lists()[list]!) - list;
+    await eventually(() => lists().length === 2);
+    expect(watchesUpTo(1)).toBe(8);
+    // Those before one that says something do not count.
+    await eventually(() => watchRequests().length >= 12);
+    api.objects.create(SERVICES, service("a"));
+    await eventually(() => store.has("default/a"));
+    const before = watchRequests().length;
+    await eventually(() => lists().length === 3);
+    expect(watchesUpTo(2)).toBeGreaterThanOrEqual(before + 8);
+  });
+
   test("spreads the ends of watches over five to ten minutes", async () => {
     reflect({ random: () => 0 });
     reflect({ random: () => 0.999 });

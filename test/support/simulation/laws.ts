@@ -310,7 +310,8 @@ export class Laws {
       const link = activeLinks(world.source).find(({ spec }) => spec.targetClusterName === cluster);
       if (now.has(cluster) || link === undefined) continue;
       const member = world.apis[cluster as ClusterName].objects.find(SERVICES, { namespace, name });
-      if (member && refusalOf(world, member as Service, "federated") !== undefined) continue;
+      const isRefused = member && refusalOf(world, member as Service, "federated") !== undefined;
+      if (isRefused && this.#options.network.anyComplete(write.process, cluster, "services")) continue;
       this.check(
         law,
         !this.#wasListed(write.process, link) &&
