@@ -251,8 +251,11 @@ export class MirrorController {
     this.#claimPorts();
     const stopListening = this.#triggers.listen();
     const credentialsExpiry = (link: string) => this.#renewer.expiry(link);
-    const queues = this.#queues;
-    metrics.observe({ targets: this.#targets, ports: this.#ports, queues, credentialsExpiry });
+    const conditions = (link: string) => this.#options.source.links.get(link)?.status?.conditions ?? [];
+    metrics.observe({
+      ...{ targets: this.#targets, ports: this.#ports, queues: this.#queues },
+      ...{ credentialsExpiry, conditions },
+    });
     this.#triggers.addAll();
     this.#wakeGates();
     const stopNamespaces = this.#namespaces?.listen();
@@ -260,7 +263,7 @@ export class MirrorController {
       await Promise.all([
         // First, so that it is known what gateways were before anything is decided.
         this.#gateways.run(signal),
-        ...Object.values(queues).map((queue) => queue.run(signal)),
+        ...Object.values(this.#queues).map((queue) => queue.run(signal)),
         this.#resync(signal),
       ]);
     } finally {

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { LINK_REASON, type LinkServiceStatus } from "../../contract/index.ts";
+import { type Condition, LINK_REASON, type LinkServiceStatus } from "../../contract/index.ts";
 import { keyOf } from "../kube/objects.ts";
 import type { WorkQueue, WorkQueueMetrics } from "../kube/queue.ts";
 import { GatewayMetrics } from "./gateways/metrics.ts";
@@ -16,6 +16,8 @@ export interface MetricsSource {
   queues: Readonly<Record<string, Pick<WorkQueue, "depth">>>;
   /** When the credentials of the Link of this key end, in seconds since the epoch; `undefined` where that is not known. */
   credentialsExpiry: (link: string) => number | undefined;
+  /** What the status of the Link of this key says. */
+  conditions: (link: string) => readonly Condition[];
 }
 
 /** What this role counts and measures; names in docs/controller.md. Durations are seconds. */
@@ -86,6 +88,16 @@ export class MirrorMetrics {
     this.#gauge("isthmus_link_connected", "1 while the target's API server answers.", (target) => [
       [{}, target.state.reason === LINK_REASON.connected ? 1 : 0],
     ]);
+    this.#gauge(
+      "isthmus_link_condition",
+      "1 for each condition of the Link, by what it says and why.",
+      (target) =>
+        (this.#source?.conditions(keyOf({ metadata: target.link })) ?? []).map(({ type, status, reason }) => [
+          { type, status, reason },
+          1,
+        ]),
+      ["type", "status", "reason"],
+    );
     this.#gauge("isthmus_mirrored_services", "Exported services that have a mirror.", (target) => [
       [{}, [...target.outcomes.values()].filter(({ mirrored }) => mirrored).length],
     ]);

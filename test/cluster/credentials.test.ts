@@ -192,6 +192,10 @@ describe("a controller with exactly the permissions of its components", () => {
     await until(async () =>
       expect(await controller.metric('isthmus_link_connected{target_cluster_name="remote"}')).toBe(0),
     );
+    const why = 'type="Connected",status="False",reason="Unauthorized"';
+    await until(async () =>
+      expect(await controller.metric(`isthmus_link_condition{target_cluster_name="remote",${why}}`)).toBe(1),
+    );
     expect(await mirrors()).toEqual(were);
     await least.remoteAccess();
     await world.putCredentials(await kubeconfigWith(await least.accessToken(account, 600)));

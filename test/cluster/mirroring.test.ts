@@ -302,6 +302,42 @@ describe("an exported service", () => {
     await until(async () => expect(await used()).toBe(0));
   });
 
+  test("is counted: with its mirror or by the reason for none, with the writes that it took and the time", async () => {
+    await world.link();
+    const controller = await world.start();
+    await world.export("web");
+    await world.export("nothing", {}, { type: "ExternalName", externalName: "example.com", ports: [] });
+    await world.reason("Synced", "ServicesFailed");
+    const counts = async (...series: string[]) =>
+      Object.fromEntries(
+        await Promise.all(
+          series.map(async (each) => [each, await controller.metric(each)] as [string, number]),
+        ),
+      );
+    const of = 'target_cluster_name="remote"';
+    await until(async () =>
+      expect(
+        await counts(
+          `isthmus_mirrored_services{${of}}`,
+          `isthmus_failed_services{${of},reason="InvalidService"}`,
+          `isthmus_link_condition{${of},type="Synced",status="False",reason="ServicesFailed"}`,
+          `isthmus_link_condition{${of},type="Connected",status="True",reason="Connected"}`,
+          'isthmus_source_writes_total{verb="create",resource="services"}',
+          'isthmus_source_writes_total{verb="create",resource="endpointslices"}',
+        ),
+      ).toEqual({
+        [`isthmus_mirrored_services{${of}}`]: 1,
+        [`isthmus_failed_services{${of},reason="InvalidService"}`]: 1,
+        [`isthmus_link_condition{${of},type="Synced",status="False",reason="ServicesFailed"}`]: 1,
+        [`isthmus_link_condition{${of},type="Connected",status="True",reason="Connected"}`]: 1,
+        'isthmus_source_writes_total{verb="create",resource="services"}': 1,
+        'isthmus_source_writes_total{verb="create",resource="endpointslices"}': 1,
+      }),
+    );
+    expect(await controller.metric(`isthmus_propagation_seconds_count{${of}}`)).toBeGreaterThan(0);
+    expect(await controller.metric('isthmus_queue_wait_seconds_count{queue="mirrors"}')).toBeGreaterThan(0);
+  });
+
   test("with a name too long for its mirror gets a shorter one that is told in the status", async () => {
     await world.link();
     await world.start();
