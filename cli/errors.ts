@@ -1,10 +1,11 @@
 /** What an error looks like to a user: one block, what happened and what to do. Pure. */
-import { MeshError, PreflightError } from "../stacks/automation.ts";
+import { MeshError, NoSuchLinkError, PreflightError } from "../stacks/automation.ts";
 import { ExitCode, UsageError } from "./exit.ts";
 import type { Style } from "./render/style.ts";
 
 export function exitCodeOf(error: unknown): ExitCode {
-  return error instanceof UsageError || error instanceof MeshError ? ExitCode.usage : ExitCode.failure;
+  const usage = [UsageError, MeshError, NoSuchLinkError].some((kind) => error instanceof kind);
+  return usage ? ExitCode.usage : ExitCode.failure;
 }
 
 /** @param trace Whether to add where in the code it happened. */

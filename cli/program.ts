@@ -5,12 +5,16 @@ import { checkCommand } from "./commands/check.ts";
 import { destroyCommand } from "./commands/destroy.ts";
 import { exportCommand, unexportCommand } from "./commands/export.ts";
 import { previewCommand } from "./commands/preview.ts";
+import { rotateCommand } from "./commands/rotate.ts";
 import { upCommand } from "./commands/up.ts";
 import { describeError, exitCodeOf } from "./errors.ts";
 import { ExitCode } from "./exit.ts";
 import type { Terminal } from "./terminal.ts";
 
-const COMMANDS = [upCommand, previewCommand, destroyCommand, exportCommand, unexportCommand, checkCommand];
+const COMMANDS = [
+  ...[upCommand, previewCommand, destroyCommand],
+  ...[exportCommand, unexportCommand, rotateCommand, checkCommand],
+];
 
 const ABOUT = `
 Everything follows from one file, mesh.yaml. Start with \`isthmus check\`, then \`isthmus preview\`, then \`isthmus up\`.
@@ -36,7 +40,10 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
       code = ended;
     });
   }
-  for (const command of program.commands) command.copyInheritedSettings(program);
+  const inherit = (parent: Command) => {
+    for (const command of parent.commands) inherit(command.copyInheritedSettings(parent));
+  };
+  inherit(program);
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {

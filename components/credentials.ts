@@ -52,7 +52,7 @@ async function keptCredentials(
 }
 
 /** A token of a remote access, with the life that its policy allows by default. */
-async function requestToken(
+export async function requestToken(
   target: { name: string; access: OperatorAccess },
   account: { namespace: string; serviceAccount: string },
 ): Promise<string> {
@@ -74,7 +74,7 @@ async function requestToken(
   }
 }
 
-async function coreApi(access: OperatorAccess) {
+export async function coreApi(access: OperatorAccess) {
   const { CoreV1Api } = await import("@kubernetes/client-node");
   return (await operatorConfig(access)).makeApiClient(CoreV1Api);
 }

@@ -21,6 +21,7 @@ export { loadMesh, type Mesh, type MeshCluster, type MeshExport, parseMesh } fro
 export { type PlannedStack, planStacks, StackKind } from "./plan.ts";
 export { PreflightError, preflight } from "./preflight.ts";
 export { MeshError, type Problem } from "./problems.ts";
+export { NoSuchLinkError, type RotateOptions, type Rotation, rotateCredentials } from "./rotate.ts";
 export { type Danger, DangerKind, dangersOf } from "./runner/dangers.ts";
 export { type ExportResult, exportService, unexportService } from "./runner/exports.ts";
 export { changeCount, type MeshEvent, type MeshResult, type StackOutcome } from "./runner/result.ts";

@@ -1,12 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Cluster, ExportedService, GatewayExposure, RemoteAccess } from "../components/index.ts";
-import { apiServerOf } from "../components/kubeconfig.ts";
 import { MESH_LABEL } from "../contract/index.ts";
 import { across, present } from "./across.ts";
 import type { Mesh, MeshCluster } from "./mesh.ts";
 import type { ClusterOutputs, TrustOutputs } from "./outputs.ts";
 import { sourcesOf, trustStack } from "./plan.ts";
-import { accessOf, nodeAddresses, preflight } from "./preflight.ts";
+import { accessOf, apiServerFor, nodeAddresses, preflight } from "./preflight.ts";
 import { type Outputs, providerOf } from "./program.ts";
 
 /**
@@ -66,11 +65,10 @@ export async function cluster(mesh: Mesh, member: MeshCluster): Promise<Outputs<
     );
   }
 
-  const { server, certificateAuthorityData } = apiServerOf(access.context, access.kubeconfig);
   return {
     cluster: pulumi.output(member.name),
     gateway: made.gateway,
-    apiServer: pulumi.output({ server: member.apiServer ?? server, certificateAuthorityData }),
+    apiServer: pulumi.output(apiServerFor(mesh, member)),
     remoteAccess: pulumi.output(Object.fromEntries(remoteAccess)),
   };
 }

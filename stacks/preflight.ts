@@ -1,4 +1,4 @@
-import { apiServerOf } from "../components/kubeconfig.ts";
+import { type ApiServer, apiServerOf } from "../components/kubeconfig.ts";
 import { type OperatorAccess, operatorConfig, reasonOf } from "../components/operator.ts";
 import type { Mesh, MeshCluster, MeshExport } from "./mesh.ts";
 
@@ -20,6 +20,13 @@ export class PreflightError extends Error {
 
 export function accessOf(mesh: Mesh, cluster: MeshCluster): OperatorAccess {
   return { kubeconfig: mesh.kubeconfig, context: cluster.context };
+}
+
+/** How pods of other clusters reach the API server of one. */
+export function apiServerFor(mesh: Mesh, cluster: MeshCluster): ApiServer {
+  const { context, kubeconfig } = accessOf(mesh, cluster);
+  const { server, certificateAuthorityData } = apiServerOf(context, kubeconfig);
+  return { server: cluster.apiServer ?? server, certificateAuthorityData };
 }
 
 /**

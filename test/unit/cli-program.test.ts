@@ -51,17 +51,17 @@ describe("the command line", () => {
   test("names its commands and its version", async () => {
     const help = await run(["--help"]);
     expect(help.code).toBe(0);
-    for (const name of ["up", "preview", "destroy", "export", "unexport", "check"]) {
+    for (const name of ["up", "preview", "destroy", "export", "unexport", "rotate", "check"]) {
       expect(help.out).toMatch(new RegExp(`^  ${name} `, "m"));
     }
     const { version } = JSON.parse(await readFile(join(import.meta.dirname, "../../package.json"), "utf8"));
     expect(await run(["--version"])).toMatchObject({ code: 0, out: version });
   });
 
-  test.each(["up", "preview", "destroy", "export", "unexport", "check"])(
+  test.each(["up", "preview", "destroy", "export", "unexport", "rotate", "rotate credentials", "check"])(
     "shows examples of %s",
     async (name) => {
-      const help = await run([name, "--help"]);
+      const help = await run([...name.split(" "), "--help"]);
       expect(help.code).toBe(0);
       expect(help.out).toMatch(new RegExp(`\\$ isthmus ${name}`));
     },
@@ -70,6 +70,11 @@ describe("the command line", () => {
   test.each([
     ["an unknown command", ["uq"], /unknown command 'uq'/],
     ["an unknown option", ["up", "--fast"], /unknown option '--fast'/],
+    [
+      "an unknown option of a command's command",
+      ["rotate", "credentials", "--fast"],
+      /unknown option '--fast'/,
+    ],
     ["a missing option", ["export", "svc"], /required option '--cluster <name>' not specified/],
     ["a number that is none", ["up", "--parallel", "none"], /a whole number from 1 on/],
     [
@@ -101,14 +106,23 @@ describe("a declaration", () => {
     });
   });
 
-  test.each(["check", "preview", "up --yes", "destroy --yes", "export svc --cluster east"])(
-    "that is not there ends `%s` with exit code 2",
-    async (command) => {
-      const { code, err } = await run([...command.split(" "), "--file", join(folder, "none.yaml")]);
-      expect(code).toBe(2);
-      expect(err).toMatch(/the declaration is not valid\n.*none.yaml:1: there is no such file/);
-    },
-  );
+  test.each([
+    [["--target", "mars"], /"mars" is no cluster of this mesh; the clusters are east, west/],
+    [["--source", "east", "--target", "east"], /the mesh has no link from east to east/],
+  ])("without the link that is meant ends `rotate credentials` with exit code 2", async (ends, message) => {
+    const { code, err } = await run(["rotate", "credentials", "--file", await write(), ...ends]);
+    expect(code).toBe(2);
+    expect(err).toMatch(message);
+  });
+
+  test.each([
+    ...["check", "preview", "up --yes", "destroy --yes", "export svc --cluster east"],
+    "rotate credentials",
+  ])("that is not there ends `%s` with exit code 2", async (command) => {
+    const { code, err } = await run([...command.split(" "), "--file", join(folder, "none.yaml")]);
+    expect(code).toBe(2);
+    expect(err).toMatch(/the declaration is not valid\n.*none.yaml:1: there is no such file/);
+  });
 
   test("that names no context of the kubeconfig ends with exit code 1, before anything is done", async () => {
     const file = await write();
