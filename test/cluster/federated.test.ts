@@ -149,6 +149,91 @@ describe("a federated service", () => {
     });
   });
 
+  test("gets nothing of this cluster's member that the controller excludes, nor of another's that its Link does", async () => {
+    const keys = ["good", "good.example.com/a", "evil", "evil.example.com/a", "bad", "bad.example.com/a"];
+    const all = Object.fromEntries(keys.map((key) => [key, "1"]));
+    const local = await world.putLocal("web", { ...all, ...MEMBER });
+    const ref = { namespace: world.namespace, name: "web" };
+    await world.source.patch(SERVICES, ref, { metadata: { annotations: all } }, { type: "merge" });
+    await world.export("web", { labels: { ...all, ...MEMBER }, annotations: all });
+    await world.link({
+      excludedLabels: ["bad", "evil.example.com/*"],
+      excludedAnnotations: ["bad.example.com/*", "evil"],
+    });
+    await world.start({
+      localExclusions: {
+        excludedLabels: [...Object.keys(world.mark), "evil", "evil.example.com/*"],
+        excludedAnnotations: ["evil.example.com/*", "bad"],
+      },
+    });
+    const copied = async () => {
+      const { labels = {}, annotations = {} } = (await world.mirror("web-federated")).metadata;
+      const ofThese = (metadata: object) => Object.keys(metadata).filter((key) => keys.includes(key));
+      return { labels: ofThese(labels).sort(), annotations: ofThese(annotations).sort() };
+    };
+    await members("web-federated", "web@remote", "web");
+    await until(async () =>
+      expect(await copied()).toEqual({
+        labels: ["bad", "bad.example.com/a", "good", "good.example.com/a"],
+        annotations: ["bad.example.com/a", "evil", "good", "good.example.com/a"],
+      }),
+    );
+    await world.source.delete(SERVICES, { namespace: local.metadata.namespace, name: "web" });
+    await members("web-federated", "web@remote");
+    await until(async () =>
+      expect(await copied()).toEqual({
+        labels: ["bad.example.com/a", "evil", "good", "good.example.com/a"],
+        annotations: ["bad", "evil.example.com/a", "good", "good.example.com/a"],
+      }),
+    );
+  });
+
+  test("follows its members' ports when these change in every cluster", async () => {
+    await world.putEgressPod("10.1.0.9");
+    await world.link();
+    await world.start();
+    await world.export("web", { labels: MEMBER });
+    await world.putLocal("web", MEMBER);
+    await members("web-federated", "web@remote", "web");
+    const ports = async () => {
+      const { metadata, spec } = await world.mirror("web-federated");
+      const egress = metadata.annotations?.[`egress-ports.isthmus.dev/${world.isthmus}.remote`];
+      const [slice] = await world.slicesOf("web-federated");
+      return {
+        own: spec?.ports?.map(({ name, port }) => `${name} ${port}`),
+        member: egress?.split(",").map((pair) => Number(pair.split("=")[0])),
+        led: slice?.ports?.map(({ name, port }) => `${name} ${port}`),
+        handed: egress?.split(",").map((pair) => Number(pair.split("=")[1])),
+      };
+    };
+    await until(async () =>
+      expect(await ports()).toMatchObject({ own: ["http 80"], member: [80], led: [expect.any(String)] }),
+    );
+    await world.export("web", { labels: MEMBER }, { ports: [{ name: "api", port: 8081, protocol: "TCP" }] });
+    await world.putLocal("web", MEMBER, { ports: [{ name: "api", port: 9090, protocol: "TCP" }] });
+    await until(async () => {
+      const { own, member, led, handed = [] } = await ports();
+      expect({ own, member, led }).toEqual({ own: ["api 9090"], member: [8081], led: [`api ${handed[0]}`] });
+    });
+  });
+
+  test("is no member, though it has the label by which members are chosen, here or from another cluster", async () => {
+    const labels = { team: world.id };
+    // A Link from the source to itself: what is made here is there as well.
+    await world.putCredentials(await world.kubeconfigOfSource(), "self");
+    await world.putLink({ federatedServiceSelector: { matchLabels: labels } }, "self");
+    const controller = await world.start({ federatedSelector: { matchLabels: labels } });
+    await world.putLocal("web", labels);
+    await members("web-federated", "web@self", "web");
+    expect((await world.mirror("web-federated")).metadata.labels).toMatchObject(labels);
+    expect(await world.serviceReason("web-federated", "MirrorOfMirror", "self")).toMatchObject({
+      mirror: "web-federated-federated",
+    });
+    await world.reason("Synced", "Synced", "self");
+    await until(async () => expect(await controller.metric('isthmus_queue_depth{queue="mirrors"}')).toBe(0));
+    expect((await world.names()).services).toEqual(["web", "web-federated"]);
+  });
+
   test("is refused for headless members, with a reason", async () => {
     await world.link();
     await world.start();
