@@ -15,7 +15,7 @@ import { type Reconcile, WorkQueue } from "../kube/queue.ts";
 import { Claims, type Member } from "./claims.ts";
 import { LinkerdCopies } from "./credentials/linkerd-copy.ts";
 import { CredentialsRenewer } from "./credentials/renewer.ts";
-import type { MirrorPolicy } from "./desired.ts";
+import { isRefusal, type MirrorPolicy } from "./desired.ts";
 import { LinkEvents } from "./events.ts";
 import { memberLabels } from "./federated.ts";
 import { ReadinessGates } from "./gates.ts";
@@ -28,7 +28,7 @@ import type { MirrorMetrics } from "./metrics.ts";
 import { MirrorObjects } from "./mirror-objects.ts";
 import { MirrorNamespaces } from "./namespaces/namespaces.ts";
 import { EgressPorts, type PortRange } from "./ports.ts";
-import { FederatedReconciler, memberPortsOwner } from "./reconcile-federated.ts";
+import { examineLocal, FederatedReconciler, memberPortsOwner } from "./reconcile-federated.ts";
 import { LinkReconciler } from "./reconcile-link.ts";
 import { MirrorReconciler } from "./reconcile-mirror.ts";
 import { LinkReporter } from "./reporter.ts";
@@ -255,6 +255,7 @@ export class MirrorController {
     metrics.observe({
       ...{ targets: this.#targets, ports: this.#ports, queues: this.#queues },
       ...{ credentialsExpiry, conditions },
+      refusedMembers: () => this.#refusedMembers(),
     });
     this.#triggers.addAll();
     this.#wakeGates();
@@ -325,6 +326,14 @@ export class MirrorController {
         this.#ports.claim(memberPortsOwner(key, label), ports);
       }
     }
+  }
+
+  #refusedMembers(): { service: string; reason: string }[] {
+    const { source, policy } = this.#options;
+    return source.localMembers.list().flatMap((local) => {
+      const examined = examineLocal(local, policy);
+      return isRefusal(examined) ? [{ service: keyOf(local), reason: examined.reason }] : [];
+    });
   }
 
   #newTarget(link: Link): Target {

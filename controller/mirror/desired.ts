@@ -125,7 +125,7 @@ function examineMetadata(remote: ExportedService, exclusions: Exclusions): Refus
   if (bytes <= MAX_METADATA_BYTES) return undefined;
   return invalid(
     `its labels and annotations are ${bytes} bytes, more than ${MAX_METADATA_BYTES}; ` +
-      "leave the large ones out by the Link's excludedAnnotations",
+      "leave the large ones out by excludedAnnotations",
   );
 }
 

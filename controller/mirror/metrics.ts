@@ -18,6 +18,8 @@ export interface MetricsSource {
   credentialsExpiry: (link: string) => number | undefined;
   /** What the status of the Link of this key says. */
   conditions: (link: string) => readonly Condition[];
+  /** This cluster's own services that are to be members of federated services and cannot be. */
+  refusedMembers: () => { service: string; reason: string }[];
 }
 
 /** What this role counts and measures; names in docs/controller.md. Durations are seconds. */
@@ -107,6 +109,16 @@ export class MirrorMetrics {
       (target) => [...countReasons(target.outcomes.values())].map(([reason, count]) => [{ reason }, count]),
       ["reason"],
     );
+    new Gauge({
+      name: "isthmus_refused_local_members",
+      help: "Services of this cluster that are to be members of federated services and cannot be.",
+      labelNames: ["service", "reason"],
+      registers,
+      collect() {
+        this.reset();
+        for (const refused of source()?.refusedMembers() ?? []) this.set(refused, 1);
+      },
+    });
     new Gauge({
       name: "isthmus_egress_ports",
       help: "Ports of the egress, by whether a mirror has them.",

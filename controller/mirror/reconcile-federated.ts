@@ -12,7 +12,7 @@ import { isForbidden, isInvalid } from "../kube/errors.ts";
 import type { Log } from "../kube/log.ts";
 import { type EndpointSlice, keyOf, refOf, type Service } from "../kube/objects.ts";
 import type { Claims, FederatedClaim, Member } from "./claims.ts";
-import { examine, isRefusal, type MirrorPolicy, type Refusal } from "./desired.ts";
+import { examine, isRefusal, type Mirrorable, type MirrorPolicy, type Refusal } from "./desired.ts";
 import { compareAge } from "./duplicates.ts";
 import {
   desiredFederated,
@@ -50,6 +50,8 @@ export interface FederatedReconcilerOptions {
 /** A member that can be one. */
 interface Admitted extends RemoteMember {
   member: Member;
+  /** What of it is left out, for people. */
+  note: string | undefined;
 }
 
 /**
@@ -79,7 +81,8 @@ export class FederatedReconciler {
     // Of a target that is listed only in part, one may be known already.
     const known = new Set(claim?.members.map(({ link }) => keyOf(link)));
     const kept = this.#kept(key, actual).filter(({ link }) => !known.has(keyOf(link)));
-    const local = this.#localModel(claim?.local);
+    const here = this.#localModel(claim?.local);
+    const [local, localProblem] = here && isRefusal(here) ? [undefined, here.message] : [here];
     const admitted = this.#admit(key, claim?.members ?? []);
     const isEmpty = admitted.length === 0 && local === undefined && kept.length === 0;
     // One that names nobody was meddled with: whom it had is known only when all that can be members are.
@@ -124,8 +127,14 @@ export class FederatedReconciler {
       if (!isInvalid(error) && !isForbidden(error)) throw error;
       return this.#tell(admitted, refusedByServer(error));
     }
-    for (const { member } of admitted) {
-      this.#report(member, { mirrored: true, reason: SERVICE_REASON.mirrored });
+    const missing = localProblem && `this cluster's own service is no member: ${localProblem}`;
+    for (const { member, note } of admitted) {
+      const message = [note, missing].filter(Boolean).join("; ");
+      this.#report(member, {
+        mirrored: true,
+        reason: SERVICE_REASON.mirrored,
+        ...(message && { message }),
+      });
     }
     return undefined;
   }
@@ -183,31 +192,32 @@ export class FederatedReconciler {
         this.#refuse(member, examined);
         return [];
       }
-      if (policy.dataPlane === "linkerd") return [{ member, link, ports: examined.ports }];
+      const { ports: own, note } = examined;
+      if (policy.dataPlane === "linkerd") return [{ member, link, ports: own, note }];
       const egressPorts = ports.assign(
         owner,
-        examined.ports.map(({ port }) => port),
+        own.map(({ port }) => port),
       );
       if (egressPorts === undefined) {
         this.#refuse(member, portsExhausted(ports));
         return [];
       }
-      return [{ member, link, ports: examined.ports, egressPorts }];
+      return [{ member, link, ports: own, note, egressPorts }];
     });
   }
 
-  #localModel(local: Service | undefined): Model | undefined {
+  /** What this cluster's member says of the Service, or why it cannot be one, which is logged once. */
+  #localModel(local: Service | undefined): Model | Refusal | undefined {
     if (local === undefined) return undefined;
     const { policy, log } = this.#options;
-    const origin = { cluster: "this one", exclusions: policy.localExclusions };
-    const examined = examine(local, origin, "federated", policy);
+    const examined = examineLocal(local, policy);
     const key = keyOf(local);
     if (isRefusal(examined)) {
       if (this.#localProblems.get(key) !== examined.message) {
         log.warn("a service of this cluster cannot be a member", { service: key, ...examined });
       }
       this.#localProblems.set(key, examined.message);
-      return undefined;
+      return examined;
     }
     this.#localProblems.delete(key);
     return { service: local, ports: examined.ports, exclusions: policy.localExclusions };
@@ -273,6 +283,11 @@ export class FederatedReconciler {
     const { namespace = "", name } = member.remote.metadata;
     this.#options.report(member, { namespace, name, mirror: federatedName(name), ...outcome });
   }
+}
+
+/** Whether a service of this cluster can be a member, and with which ports. */
+export function examineLocal(local: Service, policy: MirrorPolicy): Mirrorable | Refusal {
+  return examine(local, { cluster: "this one", exclusions: policy.localExclusions }, "federated", policy);
 }
 
 /** Who has the egress ports of a member: the federated Service for one Link. */

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { parseEgressPorts } from "../../contract/index.ts";
 import type { Service } from "../../controller/kube/objects.ts";
 import { NAMESPACES, SERVICES } from "../../controller/kube/resource.ts";
 import { until } from "./until.ts";
@@ -195,26 +196,21 @@ describe("a federated service", () => {
     await world.export("web", { labels: MEMBER });
     await world.putLocal("web", MEMBER);
     await members("web-federated", "web@remote", "web");
+    /** Of the Service; and of the slice to the other cluster, what they lead to there. */
     const ports = async () => {
       const { metadata, spec } = await world.mirror("web-federated");
       const egress = metadata.annotations?.[`egress-ports.isthmus.dev/${world.isthmus}.remote`];
       const [slice] = await world.slicesOf("web-federated");
+      const remote = new Map([...parseEgressPorts(egress)].map(([port, number]) => [number, port]));
       return {
         own: spec?.ports?.map(({ name, port }) => `${name} ${port}`),
-        member: egress?.split(",").map((pair) => Number(pair.split("=")[0])),
-        led: slice?.ports?.map(({ name, port }) => `${name} ${port}`),
-        handed: egress?.split(",").map((pair) => Number(pair.split("=")[1])),
+        led: slice?.ports?.map(({ name, port = 0 }) => `${name} ${remote.get(port)}`),
       };
     };
-    await until(async () =>
-      expect(await ports()).toMatchObject({ own: ["http 80"], member: [80], led: [expect.any(String)] }),
-    );
+    await until(async () => expect(await ports()).toEqual({ own: ["http 80"], led: ["http 80"] }));
     await world.export("web", { labels: MEMBER }, { ports: [{ name: "api", port: 8081, protocol: "TCP" }] });
     await world.putLocal("web", MEMBER, { ports: [{ name: "api", port: 9090, protocol: "TCP" }] });
-    await until(async () => {
-      const { own, member, led, handed = [] } = await ports();
-      expect({ own, member, led }).toEqual({ own: ["api 9090"], member: [8081], led: [`api ${handed[0]}`] });
-    });
+    await until(async () => expect(await ports()).toEqual({ own: ["api 9090"], led: ["api 8081"] }));
   });
 
   test("is no member, though it has the label by which members are chosen, here or from another cluster", async () => {
@@ -232,6 +228,47 @@ describe("a federated service", () => {
     await world.reason("Synced", "Synced", "self");
     await until(async () => expect(await controller.metric('isthmus_queue_depth{queue="mirrors"}')).toBe(0));
     expect((await world.names()).services).toEqual(["web", "web-federated"]);
+    const series = `isthmus_refused_local_members{service="${world.namespace}/web-federated",reason="MirrorOfMirror"}`;
+    expect(await controller.metric(series)).toBe(0);
+  });
+
+  test.each<[what: string, spec: Service["spec"], why: string]>([
+    ["is headless", { clusterIP: "None" }, "headless"],
+    [
+      "is of type ExternalName",
+      { type: "ExternalName", externalName: "example.com", ports: [] },
+      "ExternalName",
+    ],
+    ["has no TCP port", { ports: [{ name: "dns", port: 53, protocol: "UDP" }] }, "only dns (UDP)"],
+  ])(
+    "is made without a member of this cluster that %s, and the others' Links and a metric say so",
+    async (_, spec, why) => {
+      await world.link();
+      const controller = await world.start();
+      await world.putLocal("web", MEMBER, spec);
+      const series = `isthmus_refused_local_members{service="${world.namespace}/web",reason="InvalidService"}`;
+      await until(async () => expect(await controller.metric(series)).toBe(1));
+      expect((await world.names()).services).toEqual(["web"]);
+      await world.export("web", { labels: MEMBER });
+      await members("web-federated", "web@remote");
+      const message = async () => (await world.serviceReason("web", "Mirrored")).message;
+      await until(async () => {
+        expect(await message()).toContain("this cluster's own service is no member");
+        expect(await message()).toContain(why);
+      });
+      expect(controller.logs.filter((line) => line.includes("cannot be a member"))).toHaveLength(1);
+      await world.source.delete(SERVICES, { namespace: world.namespace, name: "web" });
+      await until(async () => expect(await message()).toBeUndefined());
+      expect(await controller.metric(series)).toBe(0);
+    },
+  );
+
+  test("says what it does not take of a member", async () => {
+    await world.link();
+    await world.start();
+    const ports = ["TCP", "UDP"].map((protocol) => ({ name: protocol.toLowerCase(), port: 53, protocol }));
+    await world.export("web", { labels: MEMBER }, { ports });
+    expect((await world.serviceReason("web", "Mirrored")).message).toBe("not mirrored: udp (UDP)");
   });
 
   test("is refused for headless members, with a reason", async () => {
