@@ -247,6 +247,28 @@ describe("a gateway that exported services choose", () => {
   });
 });
 
+describe("a member of a federated service", () => {
+  test("goes by its Link's own gateway, though it chooses another as an exported service, and that is not there", async () => {
+    await world.putEgressPod("10.1.0.2");
+    await world.link({ gatewayAddresses: [HERE] });
+    await world.start();
+    const labels = { "mirror.linkerd.io/exported": "true", "mirror.linkerd.io/federated": "member" };
+    await world.export("web", { ...choosing(), labels });
+    await until(async () => {
+      const { services = [] } = (await world.getLink()).status ?? {};
+      expect(services.map(({ mirror, reason }) => [mirror, reason])).toEqual([
+        ["web-remote", "GatewayNotFound"],
+        ["web-federated", "Mirrored"],
+      ]);
+    });
+    const [slice] = await world.slicesOf("web-federated");
+    expect(slice?.endpoints).toEqual([{ addresses: ["10.1.0.2"], conditions: { ready: true } }]);
+    expect((await world.mirror("web-federated")).metadata.annotations).not.toHaveProperty([
+      "isthmus.dev/gateway",
+    ]);
+  });
+});
+
 describe("a gateway's addresses", () => {
   test("live and die each for itself where Linkerd's proxies call them", async () => {
     await world.link({ gatewayAddresses: [NOWHERE, HERE], probe: gateway.probe });

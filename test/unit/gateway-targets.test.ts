@@ -77,10 +77,13 @@ describe("a federated service", () => {
     ]);
   });
 
-  test("has no port of its own, whatever is written to it", () => {
+  test("has no port and no gateway of its own, whatever is written to it", () => {
     const edited = federatedOf(web, { east: 20_417 });
     edited.metadata.annotations!["isthmus.dev/egress-ports"] = "80=20500";
-    expect(Object.keys(routesIn([edited], [east, south]))).toEqual(["20417"]);
+    edited.metadata.annotations!["isthmus.dev/gateway"] = "gateways/eu";
+    expect(routesIn([edited], [linkWith(east, eu), south])).toEqual({
+      "20417": `link_isthmus.east/${serverName("web", 80)}/default/web-federated:80`,
+    });
   });
 });
 
