@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { networkInterfaces } from "node:os";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import type { LinkGatewayStatus } from "../../contract/index.ts";
-import { SERVICES } from "../../controller/kube/resource.ts";
+import { PODS, SERVICES } from "../../controller/kube/resource.ts";
 import { until } from "./until.ts";
 import { World } from "./world.ts";
 
@@ -266,6 +266,95 @@ describe("a member of a federated service", () => {
     expect((await world.mirror("web-federated")).metadata.annotations).not.toHaveProperty([
       "isthmus.dev/gateway",
     ]);
+  });
+});
+
+describe("IPv6", () => {
+  /** The mirror's slices: their names, families, addresses and ports. */
+  async function slices() {
+    const all = await world.slicesOf("web-remote");
+    return all
+      .map(({ metadata, addressType, endpoints, ports }) => ({
+        name: metadata.name,
+        addressType,
+        addresses: (endpoints ?? []).flatMap(({ addresses }) => addresses),
+        ports: ports?.map(({ port }) => port),
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  test("addresses of the egress have a slice of their own, on the same ports, and alone are enough", async () => {
+    await world.putEgressPod("10.1.0.2", "fd00:1::2");
+    await world.link();
+    await world.start();
+    await world.export("web");
+    const ports = await until(async () => {
+      const [first] = await slices();
+      expect(first?.ports).toEqual([expect.any(Number)]);
+      return first?.ports;
+    });
+    const ipv6 = { name: "web-remote-isthmus-6", addressType: "IPv6", addresses: ["fd00:1::2"], ports };
+    await until(async () =>
+      expect(await slices()).toEqual([
+        { name: "web-remote-isthmus", addressType: "IPv4", addresses: ["10.1.0.2"], ports },
+        ipv6,
+      ]),
+    );
+    await world.putEgressPod("fd00:1::3");
+    await world.source.delete(PODS, { namespace: world.isthmus, name: "egress-10-1-0-2" });
+    await until(async () => expect(await slices()).toEqual([{ ...ipv6, addresses: ["fd00:1::3"] }]));
+  });
+
+  test("addresses of a gateway are named in a slice of their own where Linkerd's proxies call them", async () => {
+    await world.link({ gatewayAddresses: ["2001:db8::7", "192.0.2.127"] });
+    await world.start({ dataPlane: "linkerd" });
+    await world.export("web");
+    const ipv6 = {
+      name: "web-remote-isthmus-6",
+      addressType: "IPv6",
+      addresses: ["2001:db8::7"],
+      ports: [888],
+    };
+    await until(async () =>
+      expect(await slices()).toEqual([
+        { name: "web-remote-isthmus", addressType: "IPv4", addresses: ["192.0.2.127"], ports: [888] },
+        ipv6,
+      ]),
+    );
+    await world.link({ gatewayAddresses: ["2001:db8::7"] });
+    await until(async () => expect(await slices()).toEqual([ipv6]));
+  });
+
+  test("addresses of a gateway are probed", async () => {
+    await world.putEgressPod("fd00:1::2");
+    await world.link({ gatewayAddresses: ["::1"], probe: gateway.probe });
+    await world.start();
+    await world.reason("GatewayAlive", "GatewayAlive");
+    await gateway.probed(1);
+    gateway.status = 503;
+    const { message } = await world.reason("GatewayAlive", "GatewayDead");
+    expect(message).toContain(`[::1]:${gateway.port} answers 503`);
+    gateway.status = 200;
+    await world.reason("GatewayAlive", "GatewayAlive");
+    expect(await gateways()).toMatchObject([{ addresses: [{ address: "::1", alive: true }] }]);
+  });
+
+  test("endpoints are endpoints, and the families of a service are not those of its mirror", async () => {
+    await world.putEgressPod("10.1.0.2");
+    await world.link({ gatewayAddresses: [HERE] });
+    const spec = { selector: { app: "web" }, ipFamilyPolicy: "PreferDualStack" };
+    const service = await world.export("web", {}, spec);
+    await world.putSlice(service, [{ addresses: ["fd00:2::5"], conditions: { ready: false } }], {
+      addressType: "IPv6",
+    });
+    await world.start();
+    await expectEndpoints("10.1.0.2 not ready");
+    await world.putSlice(service, [{ addresses: ["fd00:2::5"], conditions: { ready: true } }], {
+      addressType: "IPv6",
+    });
+    await expectEndpoints("10.1.0.2 ready");
+    expect(service.spec).toMatchObject({ ipFamilyPolicy: "PreferDualStack" });
+    expect((await world.mirror("web-remote")).spec).toMatchObject({ ipFamilyPolicy: "SingleStack" });
   });
 });
 

@@ -329,7 +329,7 @@ export class World {
   }
 
   /** An egress pod, as far as API servers know: control planes run none. */
-  async putEgressPod(ip: string): Promise<void> {
+  async putEgressPod(ip: string, ...others: string[]): Promise<void> {
     const ref = { namespace: this.isthmus, name: `egress-${ip.replaceAll(/[.:]/g, "-")}` };
     const pod = {
       apiVersion: "v1",
@@ -341,7 +341,7 @@ export class World {
     const status = {
       phase: "Running",
       podIP: ip,
-      podIPs: [{ ip }],
+      podIPs: [ip, ...others].map((each) => ({ ip: each })),
       conditions: [{ type: "ContainersReady", status: "True" }],
     };
     await this.source.patch(PODS, ref, { status }, { type: "strategic", subresource: "status" });
