@@ -5,6 +5,8 @@ import { networkInterfaces } from "node:os";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import type { LinkGatewayStatus } from "../../contract/index.ts";
 import { PODS, SERVICES } from "../../controller/kube/resource.ts";
+import { type Lookup, lookUp } from "../../controller/mirror/gateways/resolver.ts";
+import { type DnsRecords, dnsServer } from "../support/dns-server.ts";
 import { until } from "./until.ts";
 import { World } from "./world.ts";
 
@@ -31,14 +33,17 @@ class AGateway {
   readonly port: number;
   /** Probes so far. */
   asked = 0;
+  /** The address of this machine at which it was probed last. */
+  at: string | undefined;
   status = 200;
   readonly #server: Server;
 
   private constructor(server: Server) {
     this.#server = server;
     this.port = (server.address() as AddressInfo).port;
-    server.on("request", (_, response) => {
+    server.on("request", ({ socket }, response) => {
       this.asked++;
+      this.at = socket.localAddress?.replace("::ffff:", "");
       response.writeHead(this.status).end();
     });
   }
@@ -266,6 +271,68 @@ describe("a member of a federated service", () => {
     expect((await world.mirror("web-federated")).metadata.annotations).not.toHaveProperty([
       "isthmus.dev/gateway",
     ]);
+  });
+});
+
+describe("a gateway's host name", () => {
+  const NAME = "gateway.example.com";
+  const records: DnsRecords = {};
+  let lookup: Lookup;
+  let close: () => void;
+
+  beforeEach(async () => {
+    const server = await dnsServer(records);
+    lookup = (host, signal) => lookUp(host, signal, [server.address]);
+    close = server.close;
+  });
+  afterEach(() => close());
+
+  /** Let the name stand for this address, for a second at a time. */
+  function standFor(ip: string): void {
+    records[1] = [ip.split(".").map(Number), 1];
+  }
+
+  test("is followed to another address when its answer is no longer valid, and neither Link nor mirror is touched", async () => {
+    standFor("203.0.113.1");
+    await world.link({ gatewayAddresses: [NAME] });
+    await world.start({ dataPlane: "linkerd", lookup });
+    await world.export("web");
+    await expectEndpoints("203.0.113.1 ready");
+    await world.reason("Synced", "Synced");
+    const { generation } = (await world.getLink()).metadata;
+    const { resourceVersion } = (await world.mirror("web-remote")).metadata;
+    standFor("203.0.113.2");
+    await expectEndpoints("203.0.113.2 ready");
+    expect((await world.getLink()).metadata.generation).toBe(generation);
+    expect((await world.mirror("web-remote")).metadata.resourceVersion).toBe(resourceVersion);
+  });
+
+  test("is alive in the Link's status while what it stands for is, and no mirror is written when it stands for another that is", async () => {
+    await world.putEgressPod("10.1.0.2");
+    standFor(HERE);
+    await world.link({ gatewayAddresses: [NAME], probe: gateway.probe });
+    const controller = await world.start({ lookup });
+    await world.export("web");
+    await expectEndpoints("10.1.0.2 ready");
+    await world.reason("GatewayAlive", "GatewayAlive");
+    await world.reason("Synced", "Synced");
+    const { generation } = (await world.getLink()).metadata;
+    const written = () => controller.writes.filter((write) => /services|endpointslices/.test(write));
+    const before = written();
+
+    standFor("127.0.0.1");
+    await until(async () => expect(gateway.at).toBe("127.0.0.1"));
+    await gateway.probed(2);
+    expect(written()).toEqual(before);
+
+    const isAlive = (alive: boolean) => [{ addresses: [{ address: NAME, alive }] }];
+    standFor(NOWHERE);
+    await until(async () => expect(await gateways()).toMatchObject(isAlive(false)));
+    await expectEndpoints("10.1.0.2 not ready");
+    standFor(HERE);
+    await until(async () => expect(await gateways()).toMatchObject(isAlive(true)));
+    await expectEndpoints("10.1.0.2 ready");
+    expect((await world.getLink()).metadata.generation).toBe(generation);
   });
 });
 

@@ -1,8 +1,7 @@
-import { createSocket } from "node:dgram";
-import { once } from "node:events";
 import { beforeEach, describe, expect, test } from "@jest/globals";
 import { silentLog } from "../../controller/kube/log.ts";
 import { type Answer, HostNames, lookUp } from "../../controller/mirror/gateways/resolver.ts";
+import { dnsServer } from "../support/dns-server.ts";
 import { FakeClock, settle } from "../support/fake-clock.ts";
 
 describe("a gateway's host name", () => {
@@ -150,30 +149,3 @@ test("one family is enough", async () => {
     server.close();
   }
 });
-
-/** A DNS server with one record for each type of question: its data, and how many seconds it is valid. */
-async function dnsServer(records: Record<number, [number[], number]>) {
-  const socket = createSocket("udp4");
-  socket.on("message", (query, { port, address }) => {
-    const end = query.indexOf(0, 12) + 5;
-    const record = records[query.readUInt16BE(end - 4)];
-    const head = Buffer.from(query.subarray(0, end));
-    // An answer, with as many records as there are.
-    head.writeUInt16BE(0x8180, 2);
-    head.writeUInt16BE(record ? 1 : 0, 6);
-    head.writeUInt32BE(0, 8);
-    const body = record
-      ? [0xc0, 12, ...head.subarray(end - 4, end), ...bytes(record[1]), 0, record[0].length, ...record[0]]
-      : [];
-    socket.send(Buffer.concat([head, Buffer.from(body)]), port, address);
-  });
-  socket.bind(0, "127.0.0.1");
-  await once(socket, "listening");
-  return { address: `127.0.0.1:${socket.address().port}`, close: () => socket.close() };
-}
-
-function bytes(number: number): number[] {
-  const buffer = Buffer.alloc(4);
-  buffer.writeUInt32BE(number);
-  return [...buffer];
-}
