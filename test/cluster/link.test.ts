@@ -36,6 +36,21 @@ async function mirrored(name: string): Promise<void> {
   await until(() => world.slice(`${name}-remote`));
 }
 
+test("a Link in another namespace than Isthmus's is ignored", async () => {
+  const { metadata, ...link } = world.makeLink({}, "stray");
+  const stray = { namespace: world.namespace, name: metadata.name };
+  await world.source.create(LINKS, { ...link, metadata: stray });
+  // Credentials of its name are where those of Links are.
+  await world.putCredentials(await world.kubeconfig(), "stray");
+  await world.link();
+  await world.start();
+  await mirrored("web");
+  await world.reason("Synced", "Synced");
+  const { status, metadata: found } = await world.source.get(LINKS, stray);
+  expect([status, found.finalizers]).toEqual([undefined, undefined]);
+  expect((await world.names()).services).toEqual(["web-remote"]);
+});
+
 test("kubectl get links says what is to be mended first, and nothing where all is well", async () => {
   await world.start();
   await world.putCredentials(await world.kubeconfig({ token: "nonsense" }));
