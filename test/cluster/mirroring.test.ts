@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { mirrorName } from "../../contract/index.ts";
+import type { KubeObject } from "../../controller/kube/objects.ts";
 import { ENDPOINT_SLICES, NAMESPACES, SERVICES } from "../../controller/kube/resource.ts";
 import { until } from "./until.ts";
 import { World } from "./world.ts";
@@ -11,6 +12,17 @@ beforeEach(async () => {
 afterEach(() => world.destroy());
 
 const NOTHING = { services: [], slices: [] };
+
+/** What was made for this world's Links in a namespace that others share. */
+async function mirrorsIn(namespace: string): Promise<string[]> {
+  const labelSelector = `isthmus.dev/link=${world.isthmus}.remote`;
+  const all = await Promise.all(
+    [SERVICES, ENDPOINT_SLICES].map((each) =>
+      world.source.list<KubeObject>(each, { namespace, labelSelector }),
+    ),
+  );
+  return all.flatMap(({ items }) => items.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).sort();
+}
 
 describe("an exported service", () => {
   test("is mirrored with its ports and labels, and says where it comes from", async () => {
@@ -264,6 +276,46 @@ describe("an exported service", () => {
     await world.createNamespace(world.source, namespace);
     await until(() => world.slice("web-remote", namespace));
     await world.reason("Synced", "Synced");
+  });
+
+  test.each([
+    ["of Kubernetes", () => "kube-system"],
+    ["of Isthmus", () => world.isthmus],
+  ])("in the namespace %s is refused, unless the controller was told to allow that", async (_, of) => {
+    const namespace = of();
+    const name = `web-${world.id}`;
+    const mirrors = () => mirrorsIn(namespace);
+    await world.link();
+    await world.export(name, { namespace });
+    try {
+      const first = await world.start();
+      await until(async () =>
+        expect((await world.getLink()).status).toMatchObject({
+          failedServices: 1,
+          services: [{ namespace, name, mirrored: false, reason: "ProtectedNamespace" }],
+        }),
+      );
+      await until(async () => {
+        const event = (await world.events()).find(({ reason }) => reason === "ProtectedNamespace");
+        expect(event).toMatchObject({
+          type: "Warning",
+          involvedObject: { kind: "Link", name: "remote" },
+          message: `${namespace}/${name} of cluster remote is not mirrored: no mirror is made in namespace ${namespace} unless the controller runs with --allow-namespaces ${namespace}`,
+        });
+      });
+      await world.export("beside");
+      await until(() => world.slice("beside-remote"));
+      expect(await mirrors()).toEqual([]);
+      await first.stop();
+
+      await world.start({ allowNamespaces: [namespace] });
+      await until(() => world.slice(`${name}-remote`, namespace));
+      expect(await mirrors()).toEqual([`EndpointSlice ${name}-remote-isthmus`, `Service ${name}-remote`]);
+      await world.reason("Synced", "Synced");
+    } finally {
+      await world.target.delete(SERVICES, { namespace, name });
+    }
+    await until(async () => expect(await mirrors()).toEqual([]));
   });
 
   test("gives its egress ports back though its mirror went with its namespace, whatever other targets do", async () => {
