@@ -28,7 +28,12 @@ import type { MirrorMetrics } from "./metrics.ts";
 import { MirrorObjects } from "./mirror-objects.ts";
 import { MirrorNamespaces } from "./namespaces/namespaces.ts";
 import { EgressPorts, type PortRange } from "./ports.ts";
-import { examineLocal, FederatedReconciler, memberPortsOwner } from "./reconcile-federated.ts";
+import {
+  examineLocal,
+  FederatedReconciler,
+  memberPortsOwner,
+  mirrorOfPorts,
+} from "./reconcile-federated.ts";
 import { LinkReconciler } from "./reconcile-link.ts";
 import { MirrorReconciler } from "./reconcile-mirror.ts";
 import { LinkReporter } from "./reporter.ts";
@@ -104,7 +109,9 @@ export class MirrorController {
   constructor(options: MirrorControllerOptions) {
     const { client, fence, source, policy, clock, random, metrics, log } = options;
     this.#options = options;
-    this.#ports = new EgressPorts(options.egressPorts);
+    // Not at once: who gives ports back may be about to hand them to somebody.
+    const onFree = (owner: string) => this.#mirrors.addAfter(mirrorOfPorts(owner), 0);
+    this.#ports = new EgressPorts(options.egressPorts, onFree);
     const targets = this.#targets;
     const ports = this.#ports;
     const claims = new Claims(source, targets, policy);

@@ -21,9 +21,14 @@ export class EgressPorts {
   readonly #owner = new Map<number, string>();
   /** Given back, oldest first, with what they were for. */
   readonly #freed = new Map<number, string>();
+  /** Who asked in vain since a port was last given back. */
+  readonly #refused = new Set<string>();
+  readonly #onFree: (mirror: string) => void;
 
-  constructor(range: PortRange) {
+  /** @param onFree called for each mirror that there were too few for, once some are given back */
+  constructor(range: PortRange, onFree: (mirror: string) => void = () => undefined) {
     this.#range = range;
+    this.#onFree = onFree;
   }
 
   /** Take over what a mirror's annotation says, at start. A port that another mirror has is not taken twice. */
@@ -46,10 +51,14 @@ export class EgressPorts {
     const fresh = [...new Set(servicePorts)].filter((servicePort) => !had.has(servicePort));
     const gone = [...had.keys()].filter((servicePort) => !servicePorts.includes(servicePort));
     const { used, size } = this.usage;
-    if (fresh.length > size - used + gone.length) return undefined;
+    if (fresh.length > size - used + gone.length) {
+      this.#refused.add(mirror);
+      return undefined;
+    }
     for (const servicePort of gone) this.#giveBack(mirror, servicePort);
     for (const servicePort of fresh)
       this.#take(mirror, servicePort, this.#choose(purpose(mirror, servicePort)));
+    if (gone.length > fresh.length) this.#tellRefused();
     return new Map(this.#assigned.get(mirror));
   }
 
@@ -60,7 +69,9 @@ export class EgressPorts {
 
   /** Give back all that a mirror has: it is gone, and not to come back. */
   release(mirror: string): void {
-    for (const servicePort of [...this.of(mirror).keys()]) this.#giveBack(mirror, servicePort);
+    const had = [...this.of(mirror).keys()];
+    for (const servicePort of had) this.#giveBack(mirror, servicePort);
+    if (had.length > 0) this.#tellRefused();
   }
 
   /** How many ports are in use, of how many. */
@@ -97,6 +108,13 @@ export class EgressPorts {
     if (ports.size === 0) this.#assigned.delete(mirror);
     this.#owner.delete(port);
     this.#freed.set(port, purpose(mirror, servicePort));
+  }
+
+  /** Those who are refused again are told again. */
+  #tellRefused(): void {
+    const refused = [...this.#refused];
+    this.#refused.clear();
+    for (const mirror of refused) this.#onFree(mirror);
   }
 
   #contains(port: number): boolean {

@@ -295,6 +295,11 @@ export function memberPortsOwner(key: string, linkLabel: string): string {
   return `${key}@${linkLabel}`;
 }
 
+/** The Service whose egress ports somebody has: its own, or those of a member. */
+export function mirrorOfPorts(owner: string): string {
+  return owner.split("@")[0]!;
+}
+
 /** The name that the members have: the federated Service's own may be a shortened one. */
 function originalName(
   actual: Service | undefined,

@@ -20,6 +20,23 @@ describe("egress ports", () => {
     expect(ports.usage.used).toBe(0);
   });
 
+  test("that are given back are told to each who asked in vain, until it gets some", () => {
+    const told: string[] = [];
+    const ports = new EgressPorts({ first: 20_000, last: 20_001 }, (mirror) => told.push(mirror));
+    ports.assign("ns/a", [80]);
+    ports.assign("ns/b", [80]);
+    for (const mirror of ["ns/c", "ns/d", "ns/c"]) expect(ports.assign(mirror, [80])).toBeUndefined();
+    ports.release("ns/none");
+    ports.assign("ns/a", [81]);
+    expect(told).toEqual([]);
+    ports.release("ns/b");
+    expect(told.splice(0)).toEqual(["ns/c", "ns/d"]);
+    expect(ports.assign("ns/c", [80])?.size).toBe(1);
+    expect(ports.assign("ns/d", [80])).toBeUndefined();
+    ports.assign("ns/a", []);
+    expect(told).toEqual(["ns/d"]);
+  });
+
   test("are chosen alike by a controller that remembers nothing", () => {
     expect(new EgressPorts(range).assign("ns/a", [80])).toEqual(new EgressPorts(range).assign("ns/a", [80]));
   });
