@@ -57,7 +57,7 @@ export class Cluster extends pulumi.ComponentResource {
 
   constructor(name: string, args: ClusterArgs, opts?: pulumi.ComponentResourceOptions) {
     const valid = checked("Cluster", name, args, {
-      clusterName: required(rules.dnsLabel),
+      clusterName: required(rules.clusterName),
       trustDomain: required(rules.dnsName),
       trustBundle: required(rules.certificates),
       issuer: required(rules.issuer),

@@ -142,7 +142,7 @@ export class Link extends pulumi.ComponentResource {
 
   constructor(name: string, args: LinkArgs, opts?: pulumi.ComponentResourceOptions) {
     const valid = checked("Link", name, args, {
-      target: required(rules.dnsLabel),
+      target: required(rules.clusterName),
       gateway: required(endpoint),
       kubeconfig: required(kubeconfigText),
       namespace: rules.dnsLabel,

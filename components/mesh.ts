@@ -98,8 +98,11 @@ export class Mesh extends pulumi.ComponentResource {
     const valid = checked("Mesh", name, args, {
       trustDomain: required(rules.dnsName),
       clusters: required({
-        allowed: "a list of clusters, each with a provider and a name of its own that is a DNS label",
-        test: () => rules.dnsLabels.test(names) && args.clusters.every((cluster) => cluster.provider),
+        allowed:
+          "a list of clusters, each with a provider and a name of its own that is a DNS label, and not federated",
+        test: () =>
+          rules.dnsLabels.test(names) &&
+          args.clusters.every(({ name, provider }) => rules.clusterName.test(name) && provider),
       }),
       exports: {
         allowed: `a list of { cluster, namespace, service }, each cluster one of ${names.join(", ")}`,

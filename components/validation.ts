@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { isDnsLabel, isDnsName } from "../contract/index.ts";
+import { isClusterName, isDnsLabel, isDnsName } from "../contract/index.ts";
 
 /** What one argument may be. */
 export interface Rule {
@@ -82,6 +82,12 @@ const isText = (value: unknown): value is string => typeof value === "string";
 export const dnsLabel: Rule = {
   allowed: "a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends",
   test: (value) => isText(value) && isDnsLabel(value),
+};
+
+/** What the mirrors of a cluster's services end in. */
+export const clusterName: Rule = {
+  allowed: `${dnsLabel.allowed}; and not federated, in which the names of federated services end`,
+  test: (value) => isText(value) && isClusterName(value),
 };
 
 export const boolean: Rule = { allowed: "true or false", test: (value) => typeof value === "boolean" };

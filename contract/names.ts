@@ -38,6 +38,14 @@ export function isDnsName(text: string): boolean {
   return text.length <= 253 && text.split(".").every(isDnsLabel);
 }
 
+/** What the names of federated services end in, and no cluster's mirrors. */
+const FEDERATED = "federated";
+
+/** Whether a cluster may be called so: a DNS label, and not what federated services are called by. */
+export function isClusterName(text: string): boolean {
+  return isDnsLabel(text) && text !== FEDERATED;
+}
+
 /**
  * Name of the mirror of `service` of the cluster `cluster`: `<service>-<cluster>`. Where that is over 63 characters, a
  * readable start and a digest of the whole: deterministic, never refused.
@@ -54,7 +62,7 @@ export function mayBeMirrorOf(cluster: string, name: string): boolean {
 
 /** Name of the Service that all clusters' members of that name are behind: `<service>-federated`, shortened as a mirror's. */
 export function federatedName(service: string): string {
-  return mirrorName(service, "federated");
+  return mirrorName(service, FEDERATED);
 }
 
 /**

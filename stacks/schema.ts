@@ -12,6 +12,7 @@ export interface Finding {
 /** What the schema's own formats allow. */
 const FORMATS: Record<string, rules.Rule> = {
   "dns-label": rules.dnsLabel,
+  "cluster-name": rules.clusterName,
   "dns-name": rules.dnsName,
   address: {
     allowed: "an IP address or a host name",

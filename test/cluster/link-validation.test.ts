@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import type { LinkSpec } from "../../contract/index.ts";
+import type { Link, LinkSpec } from "../../contract/index.ts";
 import { LINKS } from "../../controller/kube/resource.ts";
 import { World } from "./world.ts";
 
@@ -11,6 +11,7 @@ afterAll(() => world.destroy());
 
 describe("the API server refuses a Link", () => {
   const domain = "a".repeat(250);
+  const many = (count: number) => Array.from({ length: count }, (_, n) => `a${n}`);
   const expression = (one: object) => ({ matchExpressions: [one] });
   const selectors = ["selector", "remoteDiscoverySelector", "federatedServiceSelector"];
   test.each<[string, Record<string, unknown>, string]>([
@@ -20,6 +21,11 @@ describe("the API server refuses a Link", () => {
     ["whose target has dots", { targetClusterName: "a.b" }, "spec.targetClusterName"],
     ["whose target ends in a dash", { targetClusterName: "a-" }, "spec.targetClusterName"],
     ["whose target is too long", { targetClusterName: "a".repeat(64) }, "spec.targetClusterName"],
+    [
+      "whose target is called as federated services are",
+      { targetClusterName: "federated" },
+      "the names of federated services end in federated",
+    ],
     ["whose target is a number", { targetClusterName: 5 }, "spec.targetClusterName"],
     ["without a credentials Secret", { clusterCredentialsSecret: null }, "spec.clusterCredentialsSecret"],
     ["with an empty Secret's name", { clusterCredentialsSecret: "" }, "spec.clusterCredentialsSecret"],
@@ -31,6 +37,11 @@ describe("the API server refuses a Link", () => {
     [
       "with a Secret's name that is a path",
       { clusterCredentialsSecret: "../x" },
+      "spec.clusterCredentialsSecret",
+    ],
+    [
+      "with a Secret's name that is too long",
+      { clusterCredentialsSecret: "a".repeat(254) },
       "spec.clusterCredentialsSecret",
     ],
     [
@@ -111,6 +122,7 @@ describe("the API server refuses a Link", () => {
         `spec.probe.${field}`,
       ]),
     ),
+    ["with a probe that is text", { probe: "3s" }, "spec.probe"],
     ["that probes all the time", { probe: { period: "0s" } }, "period must be 500ms to 1h"],
     ["that probes too often", { probe: { period: "1ms" } }, "period must be 500ms to 1h"],
     ["that probes as good as never", { probe: { period: "2h" } }, "period must be 500ms to 1h"],
@@ -125,6 +137,22 @@ describe("the API server refuses a Link", () => {
     ["that never sees failures", { probe: { failureThreshold: 0 } }, "spec.probe.failureThreshold"],
     ["that sees failures too late", { probe: { failureThreshold: 101 } }, "spec.probe.failureThreshold"],
     ...selectors.flatMap((field): [string, Record<string, unknown>, string][] => [
+      [`whose ${field} is text`, { [field]: "mirror.linkerd.io/exported=true" }, `spec.${field}`],
+      [
+        `whose ${field} has too many labels`,
+        { [field]: { matchLabels: Object.fromEntries(many(33).map((each) => [each, ""])) } },
+        `spec.${field}.matchLabels`,
+      ],
+      [
+        `whose ${field} has too many expressions`,
+        { [field]: { matchExpressions: many(33).map((key) => ({ key, operator: "Exists" })) } },
+        `spec.${field}.matchExpressions`,
+      ],
+      [
+        `whose ${field} has an expression of too many values`,
+        { [field]: expression({ key: "a", operator: "In", values: many(65) }) },
+        `spec.${field}.matchExpressions[0].values`,
+      ],
       [
         `whose ${field} has an operator that does not exist`,
         { [field]: expression({ key: "a", operator: "Like" }) },
@@ -202,6 +230,14 @@ describe("the API server refuses a Link", () => {
     await expect(world.source.create(LINKS, link)).rejects.toMatchObject({
       status: 422,
       detail: expect.stringContaining(words),
+    });
+  });
+
+  test("that says nothing at all", async () => {
+    const { spec: _, ...link } = world.makeLink({}, "empty");
+    await expect(world.source.create(LINKS, link as Link)).rejects.toMatchObject({
+      status: 422,
+      detail: expect.stringContaining("spec: Required"),
     });
   });
 

@@ -427,7 +427,12 @@ describe("a cluster refuses", () => {
     [
       "a name that is no DNS label",
       { clusterName: "East_1" },
-      'Cluster "demo": clusterName is "East_1"; it must be a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends',
+      'Cluster "demo": clusterName is "East_1"; it must be a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends; and not federated, in which the names of federated services end',
+    ],
+    [
+      "the name that federated services end in",
+      { clusterName: "federated" },
+      'Cluster "demo": clusterName is "federated"; it must be a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends; and not federated, in which the names of federated services end',
     ],
     [
       "a bundle that is none",

@@ -138,7 +138,12 @@ describe("a mesh in one program", () => {
     [
       "no clusters",
       { clusters: undefined as unknown as MeshArgs["clusters"] },
-      'Mesh "demo": clusters is missing; it must be a list of clusters, each with a provider and a name of its own that is a DNS label',
+      'Mesh "demo": clusters is missing; it must be a list of clusters, each with a provider and a name of its own that is a DNS label, and not federated',
+    ],
+    [
+      "a cluster that is called as federated services are",
+      { clusters: [{ name: "federated", provider: {} as Provider }] },
+      'Mesh "demo": clusters is [{"name":"federated","provider":{}}]; it must be a list of clusters, each with a provider and a name of its own that is a DNS label, and not federated',
     ],
   ])("refuses %s", async (_, args, message) => {
     await expect(mesh(args)).rejects.toThrow(new Error(message));

@@ -250,6 +250,11 @@ describe("a link", () => {
 
   test.each<[string, Partial<LinkArgs>, string]>([
     [
+      "a target that is called as federated services are",
+      { target: "federated" },
+      'Link "demo": target is "federated"; it must be a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends; and not federated, in which the names of federated services end',
+    ],
+    [
       "a gateway without a port",
       { gateway: { ...GATEWAY, port: 0 } },
       `Link "demo": gateway is ${JSON.stringify({ ...GATEWAY, port: 0 })}; it must be where a gateway is reached: { addresses: [IP address or host name], port: 1 to 65535, identity: DNS name, probe }, with service: { namespace, name } where it is to be followed`,

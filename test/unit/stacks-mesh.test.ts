@@ -110,7 +110,14 @@ describe("a mesh.yaml that is wrong says file, line, key and what is allowed:", 
       "a cluster name that is no DNS label",
       `${HEAD}clusters:\n  - name: East_1\n`,
       [
-        'mesh.yaml:4: clusters[0].name is "East_1"; it must be a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends',
+        'mesh.yaml:4: clusters[0].name is "East_1"; it must be a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends; and not federated, in which the names of federated services end',
+      ],
+    ],
+    [
+      "a cluster that is called as federated services are",
+      `${HEAD}clusters:\n  - name: federated\n`,
+      [
+        'mesh.yaml:4: clusters[0].name is "federated"; it must be a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends; and not federated, in which the names of federated services end',
       ],
     ],
     [
