@@ -31,6 +31,7 @@ import type { MirrorNamespaces } from "./namespaces/namespaces.ts";
 import { linkLabelOf } from "./ownership.ts";
 import type { EgressPorts } from "./ports.ts";
 import { missingNamespace, portsExhausted, refusedByServer } from "./refusals.ts";
+import { isMarkedEmpty } from "./slices.ts";
 import { BY_TARGET, type SourceCluster } from "./source.ts";
 
 export interface FederatedReconcilerOptions {
@@ -249,11 +250,15 @@ export class FederatedReconciler {
     const keptLinks = new Map(kept.map(({ link }) => [link.spec.targetClusterName, link]));
     return [
       ...admitted.flatMap((each) => {
-        const empty = each.member.target.availabilityOf(each.member.remote) === "empty";
+        const { remote, target } = each.member;
+        const wasEmpty = existing.some(
+          (slice) => isMarkedEmpty(slice) && clusterOf(slice) === target.cluster,
+        );
+        const empty = target.isEmpty(remote, wasEmpty);
         return memberSlices(service, each, { ...backends.of(each.link), empty });
       }),
       ...existing.flatMap((slice) => {
-        const link = linkLabelOf(slice) && keptLinks.get(slice.metadata.labels?.[CLUSTER_NAME_LABEL] ?? "");
+        const link = linkLabelOf(slice) && keptLinks.get(clusterOf(slice) ?? "");
         return link ? [keptMemberSlice(service, slice, link, backends.of(link))] : [];
       }),
       ...(local === undefined ? [] : localSlices(service, source.localSlicesOf(local))),
@@ -288,6 +293,11 @@ export class FederatedReconciler {
 /** Whether a service of this cluster can be a member, and with which ports. */
 export function examineLocal(local: Service, policy: MirrorPolicy): Mirrorable | Refusal {
   return examine(local, { cluster: "this one", exclusions: policy.localExclusions }, "federated", policy);
+}
+
+/** The cluster whose member a slice leads to. */
+function clusterOf({ metadata }: EndpointSlice): string | undefined {
+  return metadata.labels?.[CLUSTER_NAME_LABEL];
 }
 
 /** Who has the egress ports of a member: the federated Service for one Link. */

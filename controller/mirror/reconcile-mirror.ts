@@ -34,7 +34,8 @@ import {
   refusedByServer,
 } from "./refusals.ts";
 import { MODE } from "./selector.ts";
-import type { SourceCluster } from "./source.ts";
+import { isMarkedEmpty } from "./slices.ts";
+import { BY_MIRROR, type SourceCluster } from "./source.ts";
 import { mirrorKey } from "./target/target.ts";
 
 /** How often an obstacle is looked at again that no watch tells us about. */
@@ -121,12 +122,15 @@ export class MirrorReconciler {
     if (!direct) ports.release(key);
 
     const pods = headless ? this.#podEndpoints(claim) : [];
-    const way = ways.of(link, remote, mirror, target.availabilityOf(remote) === "empty");
+    const wasEmpty = source.slices.by(BY_MIRROR, key).some(isMarkedEmpty);
+    const way = ways.of(link, remote, mirror, target.isEmpty(remote, wasEmpty));
     const shape = { ports: examined.ports, mode, headless, egressPorts };
     const refusal = await this.#ensure(
       {
         service: desiredService(remote, link, { ...shape, ...(direct && { gateway: way.gateway }) }),
         slices: (service, existing) => {
+          // Who its pods are is known once all slices have been listed.
+          if (headless && !target.listed && existing.length > 0) return [...existing];
           if (headless) return headlessSlices(service, pods, existing);
           return direct ? backendSlices(service, existing, way.backend) : [];
         },

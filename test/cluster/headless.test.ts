@@ -137,6 +137,56 @@ describe("a headless service", () => {
     await until(async () => expect(await pods("web-remote")).toMatchObject([{ hostname: "web-1" }]));
   });
 
+  test("hands its own ports and labels on to its mirror and to its pods', which stay what they are", async () => {
+    await world.link();
+    await world.start();
+    const service = await headless("web", [pod("web-0", "10.9.0.1")]);
+    await until(async () => expect(await pods("web-remote")).toHaveLength(1));
+    const before = await pods("web-remote");
+    const changed = await world.export(
+      "web",
+      { labels: { "mirror.linkerd.io/exported": "true", lk: "lv" } },
+      { clusterIP: "None", ports: [ports[0]!, { name: "port3", port: 777, protocol: "TCP" }] },
+    );
+    for (const name of ["web-remote", "web-0-remote"]) {
+      await until(async () => {
+        const mirror = await world.mirror(name);
+        expect(mirror.spec?.ports?.map(({ port }) => port)).toEqual([555, 777]);
+        expect(mirror.metadata.labels).toMatchObject({ lk: "lv" });
+        expect(mirror.metadata.annotations).toMatchObject({
+          "mirror.linkerd.io/remote-resource-version": changed.metadata.resourceVersion,
+        });
+        const [slice] = await world.slicesOf(name);
+        expect(slice?.ports?.map((port) => port.name)).toEqual(["port1", "port3"]);
+      });
+    }
+    // It leads to the mirrors of its pods as before, on its own ports, and not to a gateway.
+    const [slice] = await world.slicesOf("web-remote");
+    expect(slice?.ports?.map(({ port }) => port)).toEqual([555, 777]);
+    expect(await pods("web-remote")).toEqual(before);
+    await world.putSlice(service, [pod("web-0", "10.9.0.1"), pod("web-1", "10.9.0.2")]);
+    await until(async () => expect(await pods("web-remote")).toHaveLength(2));
+  });
+
+  test("is found by a controller that starts over as it should be, pods and all, and not written", async () => {
+    await world.link();
+    const first = await world.start();
+    await headless("web", [pod("web-0", "10.9.0.1"), pod("web-1", "10.9.0.2")]);
+    await until(async () => expect(await pods("web-remote")).toHaveLength(2));
+    await world.reason("Synced", "Synced");
+    await first.stop();
+    const before = await world.fingerprint();
+    const second = await world.start();
+    // What comes after it has been looked at, too.
+    await world.export("later");
+    await until(() => world.slice("later-remote"));
+    await world.reason("Synced", "Synced");
+    expect(second.writes.filter((write) => write.includes("web-"))).toEqual([]);
+    expect(await world.fingerprint()).toMatchObject(
+      Object.fromEntries(Object.entries(before).filter(([object]) => object.includes("web-"))),
+    );
+  });
+
   test("of the same name in two namespaces: what happens to the one leaves the other alone", async () => {
     await world.link();
     await world.start();

@@ -208,6 +208,39 @@ describe("law 2: no mirror goes before the target's list is complete", () => {
     expect((await world.names()).services).toHaveLength(20);
   });
 
+  test("nor do endpoints change before the target's are known", async () => {
+    await world.putEgressPod("10.1.0.9");
+    await world.link();
+    const first = await world.start();
+    const exported = { "mirror.linkerd.io/exported": "true" };
+    const labels = { ...exported, "mirror.linkerd.io/federated": "member" };
+    await world.putSlice(await world.export("idle", { labels }), []);
+    const db = await world.export("db", {}, { clusterIP: "None", ports: [{ name: "sql", port: 5432 }] });
+    await world.putSlice(db, [{ addresses: ["10.9.0.1"], hostname: "db-0", conditions: { ready: true } }]);
+    for (const [mirror, ready] of Object.entries({
+      "idle-remote": false,
+      "idle-federated": false,
+      "db-remote": true,
+    }))
+      await until(async () =>
+        expect((await world.slicesOf(mirror)).flatMap(({ endpoints }) => endpoints)).toMatchObject([
+          { conditions: { ready } },
+        ]),
+      );
+    await world.reason("Synced", "Synced");
+    await first.stop();
+
+    await world.grantServicesOnly();
+    const second = await world.start({ resyncMs: 50 });
+    await world.reason("Connected", "Forbidden");
+    await looks(second, 20);
+    expect(ofMirrors(second.writes)).toEqual([]);
+    await world.grant(true);
+    await world.reason("Connected", "Connected");
+    await looks(second, 20);
+    expect(ofMirrors(second.writes)).toEqual([]);
+  });
+
   test("slices follow the gateway while the target cannot be asked", async () => {
     await world.link();
     const first = await world.start({ dataPlane: "linkerd" });
@@ -363,6 +396,18 @@ describe("law 6: hand edits do not last", () => {
       { spec: { type: "ExternalName", externalName: "evil.example.com", clusterIP: "", clusterIPs: null } },
     ],
     ["external addresses", { spec: { externalIPs: ["192.0.2.66"] } }],
+    [
+      "no word of where it comes from",
+      {
+        metadata: {
+          annotations: {
+            "mirror.linkerd.io/remote-resource-version": null,
+            "mirror.linkerd.io/remote-svc-fq-name": null,
+            "isthmus.dev/remote-service": null,
+          },
+        },
+      },
+    ],
     ["other egress ports", { metadata: { annotations: { "isthmus.dev/egress-ports": "80=20000" } } }],
     [
       "a label more, and one less",

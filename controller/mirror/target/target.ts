@@ -62,9 +62,6 @@ export interface TargetOptions {
   onGateways: () => void;
 }
 
-/** Whether a service of a target has an endpoint that takes calls; unknown where no slice of it is known. */
-export type Availability = "ready" | "empty" | "unknown";
-
 /** How an exported service is wanted here. */
 export interface Wanted {
   mode: Mode | undefined;
@@ -179,10 +176,15 @@ export class Target {
     return this.slices.by(BY_SERVICE, keyOf(service));
   }
 
-  availabilityOf(service: Service): Availability {
+  /**
+   * Whether the slices of a service say that nobody is ready. One without any says nothing.
+   *
+   * @param was what its mirror says, which is good until all slices have been listed
+   */
+  isEmpty(service: Service, was: boolean): boolean {
+    if (!this.listed) return was;
     const slices = this.slicesOf(service);
-    if (slices.length === 0) return "unknown";
-    return slices.some(({ endpoints = [] }) => endpoints.some(isReady)) ? "ready" : "empty";
+    return slices.length > 0 && !slices.some(({ endpoints = [] }) => endpoints.some(isReady));
   }
 
   /** Watch the services that the Link selects, by this access. Nothing happens where that is being done already. */
