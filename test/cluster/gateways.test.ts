@@ -113,6 +113,14 @@ async function makeGatewayService(port = 4143, identity = "gateway.elsewhere.dem
   });
 }
 
+/** Call a port of that Service something else. */
+async function renamePort(from: string, to: string): Promise<void> {
+  const ref = { namespace: world.isthmus, name: "isthmus-gateway" };
+  const { spec } = await world.target.get(SERVICES, ref);
+  const ports = spec?.ports?.map((port) => (port.name === from ? { ...port, name: to } : port));
+  await world.target.patch(SERVICES, ref, { spec: { ports } }, { type: "merge" });
+}
+
 describe.each(["standalone", "linkerd"] as const)("in the data plane %s a gateway", (dataPlane) => {
   /** Whom the slices name: the egress, or the gateway. */
   const named = dataPlane === "standalone" ? "10.1.0.2" : HERE;
@@ -249,6 +257,25 @@ describe("a gateway that exported services choose", () => {
       return (await gateways())?.[1]?.port;
     });
     expect(port).toBe(5143);
+  });
+
+  test("is not found while its port has another name, which the service tells, and nobody is called instead", async () => {
+    await world.putEgressPod("10.1.0.2");
+    await makeGatewayService(5143, "second.remote.demo.mesh");
+    await balance("203.0.113.1");
+    await world.link({ gatewayAddresses: [HERE] });
+    await world.start();
+    await world.export("web", choosing());
+    await expectEndpoints("10.1.0.2 ready");
+    await world.serviceReason("web", "Mirrored");
+    await renamePort("mc-gateway", "other");
+    expect((await world.serviceReason("web", "GatewayNotFound")).message).toContain(
+      `Service ${world.isthmus}/isthmus-gateway of the target has no port named mc-gateway`,
+    );
+    expect(await chosen()).toBe(`${world.isthmus}/isthmus-gateway`);
+    await renamePort("other", "mc-gateway");
+    await world.serviceReason("web", "Mirrored");
+    await expectEndpoints("10.1.0.2 ready");
   });
 });
 
@@ -490,6 +517,11 @@ describe("a gateway's addresses", () => {
     await balance("203.0.113.2", "127.0.0.1");
     await expectEndpoints("192.0.2.127 ready");
     await balance("203.0.113.4");
+    await expectEndpoints("203.0.113.4 ready");
+    await renamePort("mc-gateway", "other");
+    await expectEndpoints("192.0.2.127 ready");
+    expect((await world.slice("web-remote")).ports?.map(({ port }) => port)).toEqual([888]);
+    await renamePort("other", "mc-gateway");
     await expectEndpoints("203.0.113.4 ready");
     expect((await world.getLink()).metadata.generation).toBe(generation);
   });

@@ -6,6 +6,7 @@ import { LINKS, SECRETS, SERVICES } from "../../controller/kube/resource.ts";
 import { forAll } from "../../scripts/bench/bare-client.ts";
 import { kubeconfigPath, kubectlPath } from "../../scripts/clusters/index.ts";
 import { makeAnchor } from "../support/certificates.ts";
+import { type RecordedCall, RecordingProxy } from "./recording-proxy.ts";
 import { until } from "./until.ts";
 import { Wire } from "./wire.ts";
 import { World } from "./world.ts";
@@ -224,6 +225,30 @@ describe("credentials", () => {
     const after = await world.fingerprint();
     for (const object of ["Service web-remote", "EndpointSlice web-remote-isthmus"]) {
       expect(after[object]).toBe(before[object]);
+    }
+  });
+
+  test("for the same server are in use without a list of anything", async () => {
+    const [{ user }] = JSON.parse(await world.kubeconfig()).users;
+    const record: RecordedCall[] = [];
+    const proxy = await RecordingProxy.open("target", record, world.credentialsOf("target", user.token));
+    try {
+      const lists = () => record.filter(({ path }) => !/[?&](watch=|limit=1(&|$))/.test(path));
+      const questions = () => record.filter(({ path }) => /[?&]limit=1(&|$)/.test(path));
+      await world.putCredentials(proxy.kubeconfig());
+      await world.putLink();
+      await world.start();
+      await mirrored("web");
+      await world.reason("Synced", "Synced");
+      expect(lists()).not.toEqual([]);
+      const [asked, listed] = [questions().length, lists().length];
+      await world.putCredentials(proxy.kubeconfig().replace("of-no-importance", "another"));
+      // Whether they are good is asked at once.
+      await until(async () => expect(questions().length).toBeGreaterThan(asked));
+      await mirrored("more");
+      expect(lists().slice(listed)).toEqual([]);
+    } finally {
+      await proxy.close();
     }
   });
 

@@ -118,6 +118,20 @@ describe("an exported service", () => {
     });
   });
 
+  test("has its gateway's identity, and where it comes from, on its slice again when somebody takes them off", async () => {
+    await world.link();
+    await world.start({ dataPlane: "linkerd" });
+    await world.export("web");
+    const { name, annotations = {} } = (await until(() => world.slice("web-remote"))).metadata;
+    expect(Object.keys(annotations)).toHaveLength(2);
+    const none = Object.fromEntries(Object.keys(annotations).map((key) => [key, null]));
+    const ref = { namespace: world.namespace, name };
+    await world.source.patch(ENDPOINT_SLICES, ref, { metadata: { annotations: none } }, { type: "merge" });
+    await until(async () =>
+      expect((await world.slice("web-remote")).metadata.annotations).toEqual(annotations),
+    );
+  });
+
   test("loses its mirror when it is exported no longer, and gets it back when it is again", async () => {
     await world.link();
     await world.start();
@@ -215,16 +229,6 @@ describe("an exported service", () => {
     expect(mirror.metadata.labels).not.toHaveProperty(["multicluster.linkerd.io/remote-service"]);
   });
 
-  test("of a Link without a selector for the gateway is mirrored for direct calls only", async () => {
-    await world.link({ selector: {}, gatewayAddresses: [] });
-    await world.start({ dataPlane: "linkerd" });
-    await world.export("service-one", { labels: { "mirror.linkerd.io/exported": "remote-discovery" } });
-    await world.export("service-two");
-    await until(() => world.mirror("service-one-remote"));
-    await world.reason("Synced", "Synced");
-    expect(await world.names()).toEqual({ services: ["service-one-remote"], slices: [] });
-  });
-
   test("has endpoints that take no calls while nobody is ready in the target, and they take some again once somebody is", async () => {
     await world.putEgressPod("10.1.0.9");
     await world.link();
@@ -247,6 +251,34 @@ describe("an exported service", () => {
     await world.putSlice(service, [{ addresses: ["10.9.0.1"], conditions: { ready: false } }]);
     await world.putSlice(service, [{ addresses: ["10.9.0.1"], conditions: { ready: true } }]);
     await ready(true);
+  });
+
+  test("hands changed ports on while nobody is ready, and takes calls no sooner", async () => {
+    await world.putEgressPod("10.1.0.9");
+    await world.link();
+    await world.start();
+    const http = { name: "http", port: 80, protocol: "TCP" };
+    const service = await world.export("web", {}, { ports: [http] });
+    await world.putSlice(service, []);
+    const shows = async (names: string[], ready: boolean) => {
+      await until(async () => {
+        const slice = await world.slice("web-remote");
+        expect(slice.ports?.map(({ name }) => name)).toEqual(names);
+        expect(slice.endpoints).toMatchObject([{ addresses: ["10.1.0.9"], conditions: { ready } }]);
+      });
+    };
+    await shows(["http"], false);
+    const states: unknown[] = [];
+    await world.export("web", {}, { ports: [http, { name: "grpc", port: 81, protocol: "TCP" }] });
+    await until(async () => {
+      const { endpoints, ports } = await world.slice("web-remote");
+      states.push(endpoints?.map(({ conditions }) => conditions?.ready));
+      expect(ports).toHaveLength(2);
+    });
+    expect(new Set(states.flat())).toEqual(new Set([false]));
+    await shows(["http", "grpc"], false);
+    await world.putSlice(service, [{ addresses: ["10.9.0.1"], conditions: { ready: true } }]);
+    await shows(["http", "grpc"], true);
   });
 
   test("waits for its namespace, and says so until it is there", async () => {
@@ -442,6 +474,74 @@ describe("an exported service", () => {
 });
 
 describe("a Link", () => {
+  test.each([
+    ["the gateway mirrors for direct calls only", { selector: {}, gatewayAddresses: [] }, ["direct-remote"]],
+    ["direct calls mirrors for the gateway only", { remoteDiscoverySelector: {} }, ["web-remote"]],
+    ["either mirrors nothing", { selector: {}, remoteDiscoverySelector: {} }, []],
+  ])("with an empty selector for %s", async (_, spec, services) => {
+    await world.link(spec);
+    await world.start({ dataPlane: "linkerd" });
+    await world.export("direct", { labels: { "mirror.linkerd.io/exported": "remote-discovery" } });
+    await world.export("web");
+    await until(async () => expect((await world.names()).services).toEqual(services));
+    await world.reason("Synced", "Synced");
+    expect((await world.names()).services).toEqual(services);
+    await world.putLink();
+    await until(async () => expect((await world.names()).services).toEqual(["direct-remote", "web-remote"]));
+  });
+
+  test("given another cluster domain of its target says so on mirrors, on those of pods, and on slices", async () => {
+    await world.link();
+    await world.start();
+    await world.export("web");
+    const db = await world.export("db", {}, { clusterIP: "None", ports: [{ name: "sql", port: 5432 }] });
+    await world.putSlice(db, [{ addresses: ["10.9.0.1"], hostname: "db-0", conditions: { ready: true } }]);
+    const says = async (domain: string) => {
+      for (const [mirror, service] of Object.entries({ web: "web", db: "db", "db-0": "db-0.db" }))
+        await until(async () => {
+          const fqName = `${service}.${world.namespace}.svc.${domain}`;
+          for (const object of [
+            await world.mirror(`${mirror}-remote`),
+            await world.slice(`${mirror}-remote`),
+          ])
+            expect(object.metadata.annotations).toMatchObject({
+              "mirror.linkerd.io/remote-svc-fq-name": fqName,
+            });
+        });
+    };
+    await says("cluster.local");
+    await world.putLink({ targetClusterDomain: "west.example.com" });
+    await says("west.example.com");
+  });
+
+  test("with the longest of names mirrors, tells by Events, and cleans up behind itself", async () => {
+    const name = "l".repeat(253);
+    await world.putCredentials(await world.kubeconfig());
+    await world.putLink(
+      { targetClusterName: "remote", clusterCredentialsSecret: "cluster-credentials-remote" },
+      name,
+    );
+    await world.start();
+    await world.export("web", {
+      labels: { "mirror.linkerd.io/exported": "true", "mirror.linkerd.io/federated": "member" },
+    });
+    await world.export("dns", {}, { ports: [{ name: "dns", port: 53, protocol: "UDP" }] });
+    await until(() => world.slice("web-remote"));
+    await until(() => world.mirror("web-federated"));
+    await world.serviceReason("dns", "InvalidService", name);
+    await until(async () =>
+      expect(await world.events()).toContainEqual(
+        expect.objectContaining({
+          reason: "InvalidService",
+          involvedObject: expect.objectContaining({ name }),
+        }),
+      ),
+    );
+    await world.deleteLink(name);
+    await until(async () => expect(await world.names()).toEqual(NOTHING));
+    await until(() => expect(world.getLink(name)).rejects.toMatchObject({ status: 404 }));
+  });
+
   test("with an empty selector mirrors nothing; given one, what it selects", async () => {
     await world.link({ selector: {} });
     await world.start();
