@@ -620,12 +620,13 @@ describe("a Link", () => {
     expect((await world.names()).services).toEqual(["web-remote"]);
   });
 
-  test("without a gateway has mirrors without endpoints", async () => {
-    await world.link({ gatewayAddresses: [] });
+  test("without a gateway has mirrors without endpoints, and nothing to probe", async () => {
+    await world.link({ gatewayAddresses: [], probe: {} });
     await world.start({ dataPlane: "linkerd" });
     await world.export("web");
     const slice = await until(() => world.slice("web-remote"));
     expect(slice.endpoints ?? []).toEqual([]);
+    expect(await world.reason("GatewayAlive", "NoGateway")).toMatchObject({ status: "Unknown" });
   });
 });
 
