@@ -28,12 +28,7 @@ import type { MirrorMetrics } from "./metrics.ts";
 import { MirrorObjects } from "./mirror-objects.ts";
 import { MirrorNamespaces } from "./namespaces/namespaces.ts";
 import { EgressPorts, type PortRange } from "./ports.ts";
-import {
-  examineLocal,
-  FederatedReconciler,
-  memberPortsOwner,
-  mirrorOfPorts,
-} from "./reconcile-federated.ts";
+import { examineLocal, FederatedReconciler, memberPortsOwner, mirrorOfPorts } from "./reconcile-federated.ts";
 import { LinkReconciler } from "./reconcile-link.ts";
 import { MirrorReconciler } from "./reconcile-mirror.ts";
 import { LinkReporter } from "./reporter.ts";
