@@ -5,7 +5,8 @@ import { until } from "./until.ts";
 import { World } from "./world.ts";
 
 const MEMBER = { "mirror.linkerd.io/federated": "member" };
-const EXHAUSTED = "3 of the 3 egress ports are taken; export fewer services, or widen --egress-ports";
+const EXHAUSTED =
+  "3 of the 3 egress ports are taken; export fewer services, or widen the gateway's egressPorts (--egress-ports)";
 
 let world: World;
 beforeEach(async () => {
