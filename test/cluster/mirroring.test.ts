@@ -332,7 +332,7 @@ describe("an exported service", () => {
         expect(event).toMatchObject({
           type: "Warning",
           involvedObject: { kind: "Link", name: "remote" },
-          message: `${namespace}/${name} of cluster remote is not mirrored: no mirror is made in namespace ${namespace} unless the controller runs with --allow-namespaces ${namespace}`,
+          message: `${namespace}/${name} of cluster remote is not mirrored: no mirror is made in namespace ${namespace} unless the controller's allowNamespaces (--allow-namespaces) has it`,
         });
       });
       await world.export("beside");
