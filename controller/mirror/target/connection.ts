@@ -48,7 +48,7 @@ export class Connection {
   readonly #query: string;
   readonly #stop = new AbortController();
   readonly #ended: Promise<unknown>;
-  /** Ends the pause between two heartbeats; once it is aborted, the next one has none before it. */
+  /** Ends the pause before a heartbeat, or the heartbeat itself; once it is aborted, the next one has none before it. */
   #pause = new AbortController();
   #heartbeatError: unknown;
 
@@ -144,17 +144,18 @@ export class Connection {
 
   async #beat(): Promise<void> {
     const { client, clock, random, onState } = this.#options;
-    const { signal } = this.#stop;
     for (;;) {
       await clock.sleep(HEARTBEAT_MS * (1 + random() / 5), this.#pause.signal);
-      if (signal.aborted) return;
+      if (this.#stop.signal.aborted) return;
       this.#pause = new AbortController();
+      const { signal } = this.#pause;
       const before = this.#heartbeatError;
       try {
         await client.list(SERVICES, { labelSelector: this.#query, limit: 1 }, { signal });
         this.#heartbeatError = undefined;
       } catch (error) {
-        if (signal.aborted) return;
+        // What becomes of the former credentials is of no interest any more.
+        if (signal.aborted) continue;
         this.#heartbeatError = error;
       }
       if (String(before) !== String(this.#heartbeatError)) onState();
