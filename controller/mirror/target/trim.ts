@@ -29,16 +29,18 @@ const MAX_ANNOTATION_BYTES = 65_536;
 const MAX_ENDPOINTS = 1_000;
 
 /**
- * Only what a mirror is made from: with many services the rest is most of the memory. `undefined` where no mirror could have
- * the name. Throws `UnreachableError` (of reason `answer`) where a field is not of the type that Kubernetes gives it, which
- * no API server sends: a target is not trusted.
+ * Only what a mirror is made from: with many services the rest is most of the memory. Throws `UnreachableError` (of reason
+ * `answer`) where a name is none, or a field is not of the type that Kubernetes gives it, which no API server sends: a target
+ * is not trusted.
  *
  * @param cluster for the error
  */
-export function trimmedService(service: Service, cluster: string): ExportedService | undefined {
+export function trimmedService(service: Service, cluster: string): ExportedService {
   const check = checker(service, "Service", cluster);
   const { namespace = "", name, uid, resourceVersion, labels, annotations } = service.metadata;
   check("metadata", [name, namespace, uid, resourceVersion].every(isText));
+  check("metadata.name", isDnsLabel(name));
+  check("metadata.namespace", isDnsLabel(namespace));
   check("metadata.labels", isTexts(labels));
   check("metadata.annotations", isTexts(annotations));
   check("spec", service.spec === undefined || isRecord(service.spec));
@@ -46,7 +48,6 @@ export function trimmedService(service: Service, cluster: string): ExportedServi
   check("spec.type", isText(type));
   check("spec.clusterIP", isText(clusterIP));
   check("spec.ports", ports === undefined || (Array.isArray(ports) && ports.every(isPort)));
-  if (!isDnsLabel(name) || !isDnsLabel(namespace)) return undefined;
   const kept = rememberedAnnotations(annotations ?? {});
   const spec: ServiceSpec = {
     ...(type && { type }),
@@ -77,12 +78,12 @@ export function trimmedSlice(slice: EndpointSlice, cluster: string): EndpointSli
   const check = checker(slice, "EndpointSlice", cluster);
   const { namespace = "", name, uid, resourceVersion } = slice.metadata;
   check("metadata", [name, namespace, uid, resourceVersion].every(isText));
+  check("metadata.name", isDnsName(name));
+  check("metadata.namespace", isDnsLabel(namespace));
   check("metadata.labels", isTexts(slice.metadata.labels));
   const labels = slice.metadata.labels ?? {};
   const service = labels[SERVICE_NAME_LABEL];
-  if (!isDnsName(name) || !isDnsLabel(namespace) || service === undefined || !isDnsLabel(service))
-    return undefined;
-  if (slice.addressType === "FQDN") return undefined;
+  if (service === undefined || !isDnsLabel(service) || slice.addressType === "FQDN") return undefined;
   const given: unknown = slice.endpoints ?? [];
   check("endpoints", Array.isArray(given) && given.length <= MAX_ENDPOINTS && given.every(isEndpoint));
   if (!Array.isArray(given)) return undefined;
