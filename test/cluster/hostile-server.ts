@@ -7,6 +7,8 @@ import { makeAnchor, makeLeaf } from "../support/certificates.ts";
 const SERVER_NAME = "hostile.test";
 
 export interface HostileCall {
+  /** Plural name of what is asked for. */
+  resource: string;
   /** It is a watch, not a list. */
   watch: boolean;
   query: URLSearchParams;
@@ -74,12 +76,19 @@ export class HostileServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? "/", "https://hostile");
-    const name = url.pathname.split("/")[1] ?? "";
+    const [, name = "", ...rest] = url.pathname.split("/");
+    const resource = rest.at(-1) ?? "";
     const before = this.calls.get(name) ?? 0;
     this.calls.set(name, before + 1);
     const query = url.searchParams;
     response.on("error", () => undefined);
-    await this.#behaviours[name]?.({ watch: query.get("watch") === "true", query, response, before });
+    await this.#behaviours[name]?.({
+      resource,
+      watch: query.get("watch") === "true",
+      query,
+      response,
+      before,
+    });
   }
 }
 

@@ -1,7 +1,8 @@
+import type { ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { isNotFound } from "../../controller/kube/errors.ts";
-import type { Service } from "../../controller/kube/objects.ts";
+import type { EndpointSlice, Service } from "../../controller/kube/objects.ts";
 import { LINKS } from "../../controller/kube/resource.ts";
 import { ControllerProgram } from "./controller-program.ts";
 import { type Behaviour, HostileServer, pour } from "./hostile-server.ts";
@@ -36,6 +37,19 @@ function service(name: string, metadata: object = {}, spec: object = {}): Servic
   } as Service;
 }
 
+/** The slice of a hostile target's service, with one pod. */
+function slice(name: string, endpoints: unknown = [{ addresses: ["10.9.0.1"], hostname: "pod-0" }]) {
+  const labels = { ...service(name).metadata.labels, "kubernetes.io/service-name": name };
+  const { metadata } = service(name, { labels });
+  return {
+    ...service(name),
+    kind: "EndpointSlice",
+    metadata,
+    addressType: "IPv4",
+    endpoints,
+  } as EndpointSlice;
+}
+
 function listOf(items: unknown[], metadata: object = {}): string {
   return JSON.stringify({
     kind: "ServiceList",
@@ -45,15 +59,19 @@ function listOf(items: unknown[], metadata: object = {}): string {
   });
 }
 
-/** An honest list of these; a watch stays open, and silent, unless `watch` does something with it. */
-function lists(items: () => unknown[], watch?: Behaviour): Behaviour {
+/**
+ * An honest list of these, and of nothing else; a watch of them stays open, and silent, unless `watch` does something with
+ * it.
+ */
+function lists(items: () => unknown[], watch?: Behaviour, resource = "services"): Behaviour {
   return (call) => {
+    const isAsked = call.resource === resource;
     if (!call.watch) {
-      call.response.end(listOf(items()));
+      call.response.end(listOf(isAsked ? items() : []));
       return;
     }
     call.response.flushHeaders();
-    return watch?.(call);
+    return isAsked ? watch?.(call) : undefined;
   };
 }
 
@@ -66,8 +84,8 @@ const event = (type: string, object: unknown) => `${JSON.stringify({ type, objec
 const html = "<html><head><title>Welcome</title></head><body>It works!</body></html>";
 const nested = `${"[".repeat(1_500_000)}${"]".repeat(1_500_000)}`;
 
-/** So many services a page, made as they are sent: the test's own memory is bounded too. */
-function many(count: number, page: number, make: (n: number) => Service): Behaviour {
+/** So many objects a page, made as they are sent: the test's own memory is bounded too. */
+function many(count: number, page: number, make: (n: number) => unknown): Behaviour {
   return async ({ watch, query, response }) => {
     if (watch) return void response.flushHeaders();
     const limit = Math.min(Number(query.get("limit") ?? page), page);
@@ -205,7 +223,7 @@ const behaviours: Record<string, [reason: string, Behaviour]> = {
     ),
   ],
   "bad-names": [
-    "Connected",
+    "BadAnswer",
     lists(() =>
       ["../../../etc", "UPPER", "a.b", "ünïcode", "__proto__", "x".repeat(64), "a b", "-a"].map((name) =>
         service(name),
@@ -235,12 +253,108 @@ const mirrored: Record<string, Behaviour> = {
   ]),
 };
 
+const answered = (name: string): Behaviour => behaviours[name]![1];
+const podSlice = () => [slice("headless")];
+
+/** What a target that was honest answers to its next lists and watches of one resource, and by which reason its Link says so. */
+const turns: [resource: string, name: string, reason: string, Behaviour][] = [
+  ["services", "garbage", "BadAnswer", answered("garbage")],
+  ["services", "html", "BadAnswer", answered("html")],
+  ["services", "half", "Unreachable", answered("half")],
+  ["services", "same-page", "BadAnswer", answered("same-page")],
+  ["services", "10-gb", "LimitExceeded", answered("10-gb")],
+  ["services", "20001-services", "LimitExceeded", answered("20001-services")],
+  ["services", "bad-names", "BadAnswer", answered("bad-names")],
+  ["endpointslices", "garbage", "BadAnswer", answered("garbage")],
+  ["endpointslices", "html", "BadAnswer", answered("html")],
+  ["endpointslices", "half", "Unreachable", answered("half")],
+  ["endpointslices", "same-page", "BadAnswer", answered("same-page")],
+  ["endpointslices", "10-gb", "LimitExceeded", answered("10-gb")],
+  ["endpointslices", "40001-slices", "LimitExceeded", many(40_001, 500, (n) => slice(`s${n}`))],
+  [
+    "endpointslices",
+    "wrong-types",
+    "BadAnswer",
+    lists(() => [slice("headless", [{ addresses: 7 }])], undefined, "endpointslices"),
+  ],
+  [
+    "endpointslices",
+    "watch-garbage",
+    "BadAnswer",
+    lists(podSlice, ({ response }) => void response.write("garbage\n"), "endpointslices"),
+  ],
+  [
+    "endpointslices",
+    "wrong-types-in-watch",
+    "BadAnswer",
+    lists(
+      podSlice,
+      ({ response }) => {
+        const wrong = slice("headless", {});
+        wrong.metadata.resourceVersion = "11";
+        response.write(event("MODIFIED", wrong));
+      },
+      "endpointslices",
+    ),
+  ],
+  [
+    "endpointslices",
+    "endless-event",
+    "LimitExceeded",
+    lists(podSlice, ({ response }) => pour(response, "x".repeat(65_536), 10 * GB), "endpointslices"),
+  ],
+];
+
+/** A target that is honest until it is told to turn, and again once it is told to repent. */
+class Turncoat {
+  readonly services = [service("kept"), service("headless", {}, { clusterIP: "None" })];
+  readonly #watches = new Set<ServerResponse>();
+  readonly #resource: string;
+  readonly #does: Behaviour;
+  #isHostile = false;
+
+  constructor(resource: string, does: Behaviour) {
+    this.#resource = resource;
+    this.#does = does;
+  }
+
+  readonly answer: Behaviour = (call) => {
+    const { resource, watch, response } = call;
+    if (watch) this.#watches.add(response);
+    if (this.#isHostile && resource === this.#resource) return this.#does(call);
+    const items = resource === "services" ? () => this.services : podSlice;
+    return lists(items, undefined, resource)(call);
+  };
+
+  turn(): void {
+    this.#isHostile = true;
+    this.#expire();
+  }
+
+  repent(): void {
+    this.#isHostile = false;
+    this.#expire();
+  }
+
+  /** Whoever watches must list again. */
+  #expire(): void {
+    const status = { kind: "Status", code: 410, reason: "Expired", message: "too old resource version" };
+    for (const response of this.#watches) response.end(event("ERROR", status));
+    this.#watches.clear();
+  }
+}
+
+const turncoats: Record<string, Turncoat> = {};
+
 const linkName = (behaviour: string) => `h-${behaviour}`;
 
 beforeAll(async () => {
   world = await World.create();
   const all = Object.fromEntries(Object.entries(behaviours).map(([name, [, does]]) => [name, does]));
-  hostile = await HostileServer.start({ ...all, ...mirrored });
+  for (const [resource, name, , does] of turns)
+    turncoats[`${resource}-${name}`] = new Turncoat(resource, does);
+  const turning = Object.entries(turncoats).map(([name, { answer }]) => [name, answer]);
+  hostile = await HostileServer.start({ ...all, ...mirrored, ...Object.fromEntries(turning) });
   proxy = await RecordingProxy.open("program", [], world.sourceCredentials);
   await world.link();
   program = await ControllerProgram.start("program", proxy.kubeconfig(), world.isthmus);
@@ -320,6 +434,41 @@ describe("a target that answers by", () => {
     await world.serviceReason("proto", "Refused", name);
     await unlink(name);
   });
+});
+
+describe("a target that turns hostile keeps its mirrors, and is mirrored again once it is honest:", () => {
+  test.each(turns.map(([resource, name, reason]) => [resource, name, reason] as const))(
+    "its %s become %s, which is told as %s",
+    async (resource, behaviour, reason) => {
+      const target = `${resource}-${behaviour}`;
+      const turncoat = turncoats[target]!;
+      const name = await linkTo(target);
+      for (const each of ["kept", "headless", "pod-0"]) await until(() => world.slice(`${each}-${name}`));
+      await world.reason("Synced", "Synced", name);
+      const were = await mirrorsOf(name);
+      turncoat.turn();
+      const condition = await world.reason("Connected", reason, name);
+      expect(condition.status).toBe("False");
+      await world.export(`beside-${target}`);
+      await until(() => world.mirror(`beside-${target}-remote`));
+      expect(await mirrorsOf(name)).toEqual(were);
+      turncoat.services.push(service("news"));
+      turncoat.repent();
+      await until(() => world.slice(`news-${name}`), 60_000);
+      await until(() => world.reason("Connected", "Connected", name), 60_000);
+      expect(await mirrorsOf(name)).toMatchObject(were);
+      await unlink(name);
+    },
+    150_000,
+  );
+
+  /** uid and version of everything that stands for a target. */
+  async function mirrorsOf(link: string): Promise<Record<string, string>> {
+    const all = Object.entries(await world.fingerprint());
+    return Object.fromEntries(
+      all.filter(([object]) => /^(Service|EndpointSlice) /.test(object) && object.includes(`-${link}`)),
+    );
+  }
 });
 
 test("after all that it is one and the same process, of bounded memory, that has not been busy", async () => {

@@ -45,9 +45,16 @@ const MAX_BYTES = 64 * 1024 * 1024;
 /** Most bytes taken of one answer: a page that is longer is asked for in smaller ones. */
 const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 
-/** Few connections a target: over HTTP/2 one carries everything. */
+/** Over HTTP/2 one carries everything. Where a proxy does not speak it, each watch has its own, those of gateways too. */
+const MAX_CONNECTIONS = 32;
+
 export const connectToTarget: Connect = (cluster, credentials) =>
-  new KubeClient({ cluster, credentials, connections: 2, maxResponseBytes: MAX_RESPONSE_BYTES });
+  new KubeClient({
+    cluster,
+    credentials,
+    connections: MAX_CONNECTIONS,
+    maxResponseBytes: MAX_RESPONSE_BYTES,
+  });
 
 export interface TargetOptions {
   connect: Connect;
