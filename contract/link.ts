@@ -203,3 +203,11 @@ export const SERVICE_REASON = {
   /** The source's API server refused the write. */
   refused: "Refused",
 } as const;
+
+/** Reasons of Events on a Link that are no reason of a condition or of a service. */
+export const EVENT_REASON = {
+  namespaceCreated: "NamespaceCreated",
+  namespaceRemoved: "NamespaceRemoved",
+  /** It is not empty, or cannot be seen to be. */
+  namespaceKept: "NamespaceKept",
+} as const;

@@ -12,6 +12,7 @@ import {
   LimitError,
   UNREACHABLE_REASON,
 } from "../kube/errors.ts";
+import { fieldsOf, type Selectors } from "./selector.ts";
 import type { ConnectionState } from "./status.ts";
 
 /** The credentials are tried for the first time. */
@@ -27,9 +28,9 @@ export const CONNECTED: ConnectionState = {
   message: "the target's API server answers, and its exported services are known",
 };
 
-/** What an error of the watch on a target means for its Link. Mirrors stay whatever it is. */
-export function failedState(error: unknown): ConnectionState {
-  const [reason, detail] = explain(error);
+/** What an error of the watch on a target means for its Link, which asked by these selectors. Mirrors stay whatever it is. */
+export function failedState(error: unknown, selectors: Selectors): ConnectionState {
+  const [reason, detail] = explain(error, selectors);
   return { status: "False", reason, message: detail };
 }
 
@@ -72,7 +73,7 @@ export function duplicateTarget(target: string, other: string): ConnectionState 
   };
 }
 
-function explain(error: unknown): [ConnectionState["reason"], string] {
+function explain(error: unknown, selectors: Selectors): [ConnectionState["reason"], string] {
   if (isUnauthorized(error)) {
     return [
       LINK_REASON.unauthorized,
@@ -86,7 +87,9 @@ function explain(error: unknown): [ConnectionState["reason"], string] {
     ];
   }
   if (isInvalid(error)) {
-    return [LINK_REASON.invalidSpec, `the target takes exception to spec.selector: ${error.detail}`];
+    const query = new URL(error.path, "https://target").searchParams.get("labelSelector") ?? "";
+    const fields = fieldsOf(query, selectors).join(", ") || "the Link's selectors";
+    return [LINK_REASON.invalidSpec, `the target takes exception to ${fields}: ${error.detail}`];
   }
   if (isUnreachable(error)) {
     if (error.reason === UNREACHABLE_REASON.certificate) {
@@ -111,7 +114,7 @@ function explain(error: unknown): [ConnectionState["reason"], string] {
   if (error instanceof LimitError) return limitExceeded(error.message);
   // What a watch brought and could not be taken in says so by what it was caused by.
   const cause = error instanceof Error ? error.cause : undefined;
-  if (cause instanceof LimitError || isUnreachable(cause)) return explain(cause);
+  if (cause instanceof LimitError || isUnreachable(cause)) return explain(cause, selectors);
   return [LINK_REASON.unreachable, error instanceof Error ? error.message : String(error)];
 }
 

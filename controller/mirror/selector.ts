@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { EXPORTED_LABEL, FEDERATED_LABEL, type LabelSelector, type LinkSpec } from "../../contract/index.ts";
 
 /** What a Link without a `selector` mirrors: Services labelled `mirror.linkerd.io/exported: "true"`. */
@@ -72,6 +73,18 @@ export function queriesOf(selectors: readonly LabelSelector[]): string[] {
     );
   }
   return queries.size === 0 ? [NOTHING] : [...queries].sort();
+}
+
+/** The fields of a Link whose selectors became this query. */
+export function fieldsOf(query: string, { gateway, remoteDiscovery, federated }: Selectors): string[] {
+  const fields = Object.entries({
+    "spec.selector": gateway,
+    "spec.remoteDiscoverySelector": remoteDiscovery,
+    "spec.federatedServiceSelector": federated,
+  }).filter(([, selector]) => !isEmptySelector(selector));
+  const became = (selector: LabelSelector) =>
+    fields.some(([, other]) => isDeepStrictEqual(queriesOf([selector, other]), [query]));
+  return fields.filter(([, selector]) => became(selector)).map(([field]) => field);
 }
 
 /** An empty selector matches nothing: Linkerd's rule, and the opposite of what Kubernetes makes of one. */

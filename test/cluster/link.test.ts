@@ -138,6 +138,18 @@ describe("a Link says why it has no connection", () => {
     await world.reason("Connected", "Connected");
   });
 
+  test.each(["selector", "remoteDiscoverySelector", "federatedServiceSelector"] as const)(
+    "when the target does not take its %s, and connects once that is corrected",
+    async (field) => {
+      await world.link({ [field]: { matchLabels: { "a..b/c": "d" } } });
+      const { status, message } = await world.reason("Connected", "InvalidSpec");
+      expect(status).toBe("False");
+      expect(message).toContain(`exception to spec.${field}: `);
+      await world.putLink();
+      await world.reason("Connected", "Connected");
+    },
+  );
+
   test("when an older Link has the same target: that one mirrors, until it goes", async () => {
     await world.link({}, "remote");
     await mirrored("web");
@@ -200,6 +212,20 @@ describe("a Link says why it has no connection", () => {
       expect(events).toEqual(expect.arrayContaining(["Normal Connected", "Warning Unreachable"]));
     });
   });
+});
+
+test("a Link without a gateway says so, and mirrors without endpoints, until it has one", async () => {
+  await world.putEgressPod("10.1.0.9");
+  await world.link({ gatewayAddresses: [] });
+  await world.start();
+  await mirrored("web");
+  const { status, message } = await world.reason("GatewayAlive", "NoGateway");
+  expect(status).toBe("Unknown");
+  expect(message).toContain("names no gateway");
+  expect((await world.slice("web-remote")).endpoints ?? []).toEqual([]);
+  await world.putLink();
+  await world.reason("GatewayAlive", "GatewayNotProbed");
+  await until(async () => expect((await world.slice("web-remote")).endpoints).toHaveLength(1));
 });
 
 describe("credentials", () => {
@@ -298,6 +324,7 @@ describe("law 7: one bad Link never slows another", () => {
     await world.start();
     // They are asked first: what one could take from all would be taken by now.
     await until(async () => expect(sockets.length).toBeGreaterThan(0));
+    expect(await world.reason("Connected", "Connecting", "silent-0")).toMatchObject({ status: "Unknown" });
     await world.link();
     await mirrored("web");
     await world.reason("Synced", "Synced");

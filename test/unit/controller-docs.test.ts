@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
-import { LINK_CONDITION, LINK_REASON, SERVICE_REASON } from "../../contract/index.ts";
+import { EVENT_REASON, LINK_CONDITION, LINK_REASON, SERVICE_REASON } from "../../contract/index.ts";
 import { MirrorMetrics } from "../../controller/mirror/metrics.ts";
 import { createProgram } from "../../controller/program.ts";
 
@@ -17,6 +17,7 @@ const rows = new Set([...page.matchAll(/^\| `([^`]+)`/gm)].map(([, cell]) => cel
 test.each([
   ["condition", Object.values(LINK_CONDITION)],
   ["reason of a Link's condition", Object.values(LINK_REASON)],
+  ["reason of an Event alone", Object.values(EVENT_REASON)],
   ["reason of a service", Object.values(SERVICE_REASON)],
   ["flag of the role mirror", flags.map(({ long }) => long ?? "a flag without a name")],
   ["metric", new MirrorMetrics().registry.getMetricsAsArray().map(({ name }) => name)],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import type { LabelSelector } from "../../contract/index.ts";
 import {
+  fieldsOf,
   matchesSelector,
   modeOf,
   queriesOf,
@@ -65,6 +66,13 @@ describe("the selectors of a Link", () => {
 
   test("that are all empty ask for nothing, so that the connection is tried all the same", () => {
     expect(queriesOf([{}, {}])).toEqual(["mirror.linkerd.io/exported,!mirror.linkerd.io/exported"]);
+  });
+
+  test("are told by the query that they became, both of two that became one", () => {
+    const [exported = "", federated = ""] = queriesOf(Object.values(defaults));
+    expect(fieldsOf(exported, defaults)).toEqual(["spec.selector", "spec.remoteDiscoverySelector"]);
+    expect(fieldsOf(federated, defaults)).toEqual(["spec.federatedServiceSelector"]);
+    expect(fieldsOf(federated, { ...defaults, gateway: {} })).toEqual(["spec.federatedServiceSelector"]);
   });
 
   test("have a service that two of them choose called directly", () => {

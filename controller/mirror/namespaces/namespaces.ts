@@ -1,4 +1,4 @@
-import { type Link, SERVICE_REASON } from "../../../contract/index.ts";
+import { EVENT_REASON, type Link, SERVICE_REASON } from "../../../contract/index.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import type { Clock } from "../../kube/clock.ts";
 import { isForbidden, isInvalid } from "../../kube/errors.ts";
@@ -186,7 +186,7 @@ export class MirrorNamespaces {
     this.#removal.made(name);
     log.info("namespace made", { namespace: name, link: keyOf(link), cluster });
     const message = `namespace ${name} was made for the exported services of cluster ${cluster}`;
-    record(link, { type: "Normal", reason: "NamespaceCreated", message });
+    record(link, { type: "Normal", reason: EVENT_REASON.namespaceCreated, message });
     return undefined;
   }
 
@@ -243,7 +243,7 @@ export class MirrorNamespaces {
     this.#options.log.info("namespace removed", { namespace: name });
     this.#tell(namespace, {
       type: "Normal",
-      reason: "NamespaceRemoved",
+      reason: EVENT_REASON.namespaceRemoved,
       message: `namespace ${name} was removed: it was made for mirrors, none is wanted there, and it was empty`,
     });
   }
@@ -255,7 +255,7 @@ export class MirrorNamespaces {
     this.#options.log.info("namespace stays though no mirror is wanted there", { namespace: name, why });
     this.#tell(namespace, {
       type: "Normal",
-      reason: "NamespaceKept",
+      reason: EVENT_REASON.namespaceKept,
       message: `namespace ${name} stays though no mirror is wanted there: ${why}`,
     });
   }

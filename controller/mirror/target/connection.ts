@@ -100,7 +100,7 @@ export class Connection {
   get state(): ConnectionState {
     const error =
       this.#heartbeatError ?? this.#reflectors.find((reflector) => reflector.error !== undefined)?.error;
-    if (error !== undefined) return failedState(error);
+    if (error !== undefined) return failedState(error, this.#options.selectors);
     return this.listed ? CONNECTED : CONNECTING;
   }
 
