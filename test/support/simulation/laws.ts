@@ -259,7 +259,11 @@ export class Laws {
       known?.kind === "mirror" &&
       !sliceNamesOf(world, name, known.claim).includes(slice?.metadata.name ?? "");
     if (write.after === undefined) {
-      this.#mayDelete(write, write.before, isStray || isForeignSlice(write.before, name));
+      this.#mayDelete(
+        write,
+        write.before,
+        isStray || isForeignSlice(write.before, name) || this.#isUnnamed(write.before, key),
+      );
       if (known === undefined) return;
       const wanted = known.kind === "mirror" && !isStray && this.#isFor(write.before, known.claim);
       this.check(
@@ -459,6 +463,14 @@ export class Laws {
       if (touched < this.#now - this.#slack()) return `${each.kind} ${namespace}/${name}`;
     }
     return undefined;
+  }
+
+  /** Whether a slice leads to a member that its federated Service does not name: no egress takes its calls any more. */
+  #isUnnamed(slice: KubeObject | undefined, key: string): boolean {
+    if (slice === undefined || !isFederated(slice)) return false;
+    const [namespace, name = ""] = key.split("/");
+    const named = membersOf(this.#options.world.source.find(SERVICES, { namespace, name }));
+    return !named.has(slice.metadata.labels?.["mirror.linkerd.io/cluster-name"] ?? "");
   }
 
   /** Whether an object is made for a Link to the same cluster as that of a claim. */
