@@ -37,6 +37,7 @@ test("a seed is the same run every time, to the last byte that is sent", async (
 const LAWS = [
   "a Link stays under 256 KiB (7)",
   "a deleted Link leaves nothing (11)",
+  "a gateway does not move before it is known (2)",
   "a hand edit is undone within a second (6)",
   "a mirror keeps its egress port (6)",
   "a status is written once a second at most (7)",

@@ -1,8 +1,14 @@
-import { isIP } from "node:net";
-import { federatedName, type Link, mirrorName, parseEgressPorts } from "../../../contract/index.ts";
+import {
+  federatedName,
+  type Link,
+  type LinkGatewayStatus,
+  mirrorName,
+  parseEgressPorts,
+} from "../../../contract/index.ts";
 import type { Pod, Secret, Service } from "../../../controller/kube/objects.ts";
 import { ENDPOINT_SLICES, LINKS, PODS, SECRETS, SERVICES } from "../../../controller/kube/resource.ts";
 import { differs, mustBeHeadless, serviceDifferences, sliceDifferences, text } from "./expected.ts";
+import { gatewayStatuses, wayTo } from "./gateways.ts";
 import {
   activeLinks,
   type Claim,
@@ -130,7 +136,14 @@ function statusDifferences(worlds: Worlds, all: ReadonlyMap<string, readonly Cla
       continue;
     }
     is("Connected", "Connected");
-    is("GatewayAlive", gatewayReason(worlds, link));
+    const gateways = gatewayStatuses(worlds, link);
+    differs(
+      found,
+      `Link ${name}: gateways`,
+      JSON.stringify(link.status?.gateways ?? []),
+      JSON.stringify(gateways),
+    );
+    is("GatewayAlive", gatewayReason(link, gateways));
     is("CredentialsFresh", "CredentialsNotRenewable");
     if (worlds.dataPlane === "linkerd") is("CredentialsCopied", "CredentialsCopied");
     const wanted = reasonsOf(worlds, link, all);
@@ -151,12 +164,11 @@ function statusDifferences(worlds: Worlds, all: ReadonlyMap<string, readonly Cla
   return found;
 }
 
-function gatewayReason(worlds: Worlds, { spec }: Link): string {
-  const addresses = spec.gatewayAddresses ?? [];
-  if (addresses.length === 0) return "NoGateway";
+function gatewayReason({ spec }: Link, gateways: readonly LinkGatewayStatus[]): string {
+  if (gateways.length === 0) return "NoGateway";
   if (spec.probe === undefined) return "GatewayNotProbed";
-  const ips = addresses.flatMap((each) => (isIP(each) === 0 ? worlds.ipsOf(each) : [each]));
-  return ips.some((ip) => worlds.isAlive(ip)) ? "GatewayAlive" : "GatewayDead";
+  const isAlive = ({ addresses }: LinkGatewayStatus) => addresses.some(({ alive }) => alive);
+  return gateways.every(isAlive) ? "GatewayAlive" : "GatewayDead";
 }
 
 /** What a status must say of each service of a Link's target, by the service and its stand-in. */
@@ -179,8 +191,7 @@ function reasonsOf(
       const isFirst = first?.kind === "service" && isOf(first, member);
       let reason = "NameConflict";
       if (isFirst && verdict.kind === "refused") reason = verdict.reason;
-      if (isFirst && verdict.kind === "mirror")
-        reason = hasPodProblems(worlds, first, all) ? "PodsNotMirrored" : "Mirrored";
+      if (isFirst && verdict.kind === "mirror") reason = reasonOfMirror(worlds, first, all);
       wanted.set(`${namespace}/${name} ${mirror}`, reason);
     }
     if (federated) {
@@ -193,6 +204,16 @@ function reasonsOf(
     }
   }
   return wanted;
+}
+
+/** What must be said of a service that has its mirror. */
+function reasonOfMirror(
+  worlds: Worlds,
+  claim: Extract<Claim, { kind: "service" }>,
+  all: ReadonlyMap<string, readonly Claim[]>,
+): string {
+  if (!claim.direct && wayTo(worlds, claim.link, claim.remote).problem) return "GatewayNotFound";
+  return hasPodProblems(worlds, claim, all) ? "PodsNotMirrored" : "Mirrored";
 }
 
 /** Whether pods of a headless service have no mirror since another has the name. */

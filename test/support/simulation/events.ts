@@ -4,21 +4,35 @@ import {
   CLUSTERS,
   type ClusterName,
   EXCLUSIONS,
+  GATEWAY_HOST,
   GATEWAY_IPS,
+  GATEWAY_NAMESPACE,
+  GATEWAY_SERVICES,
   GATEWAYS,
+  type GatewayName,
   HOSTS,
   LINK_NAMES,
+  LINK_TARGETS,
   type LinkName,
   MORTAL_NAMESPACES,
   NAMESPACES_OF_SERVICES,
   OTHER_SELECTORS,
+  OWN_IP,
   type Place,
   POD_NAMES,
   PROBE,
   SELECTORS,
   SERVICE_NAMES,
 } from "./scene.ts";
-import type { LocalShape, Meddling, PodShape, SecretState, ServiceShape, Spot } from "./world.ts";
+import type {
+  GatewayShape,
+  LocalShape,
+  Meddling,
+  PodShape,
+  SecretState,
+  ServiceShape,
+  Spot,
+} from "./world.ts";
 
 export type ApiName = "source" | ClusterName;
 
@@ -30,6 +44,7 @@ export type Event =
   | { do: "local"; namespace: string; service: string; shape: LocalShape | undefined }
   | { do: "gateway"; ip: string; alive: boolean }
   | { do: "gateway-host"; ips: string[] }
+  | { do: "gateway-service"; cluster: ClusterName; name: GatewayName; shape: GatewayShape | undefined }
   | { do: "link"; link: LinkName; there: boolean }
   | { do: "link-spec"; link: LinkName; field: string; value: unknown }
   | { do: "namespace"; name: string; there: boolean; slowly: boolean }
@@ -86,6 +101,9 @@ function beginning(random: Random): Step[] {
       { length: 12 },
       (): Event => ({ do: "service", place: drawPlace(random), shape: drawShape(random) }),
     ),
+    ...CLUSTERS.flatMap((cluster) =>
+      GATEWAY_SERVICES.map((name) => drawGatewayService(random, cluster, name)),
+    ),
     ...Array.from({ length: 8 }, (): Event => drawPodsBehind(random, drawPlace(random))),
   ];
   return events
@@ -123,6 +141,7 @@ function drawEvent(random: Random, { apis, processes }: Stretch): Event {
     [5, () => drawLocal(random, place)],
     [3, () => ({ do: "gateway", ip: random.pick(GATEWAY_IPS), alive: random.chance(0.6) })],
     [1, () => ({ do: "gateway-host", ips: atLeastOne(random, GATEWAY_IPS) })],
+    [4, () => drawGatewayService(random, place.cluster, random.pick(GATEWAY_SERVICES))],
     [4, () => ({ do: "link", link, there: random.chance(0.65) })],
     [6, () => drawLinkSpec(random, link)],
     [4, () => drawNamespace(random)],
@@ -231,7 +250,35 @@ function drawShape(random: Random): ServiceShape {
   if (random.chance(0.05)) annotations["isthmus.dev/egress-ports"] = "80=20001";
   if (random.chance(0.05)) annotations["egress-ports.isthmus.dev/isthmus.east"] = "80=20001";
   if (random.chance(0.1)) annotations["config.linkerd.io/opaque-ports"] = "80";
+  if (random.chance(0.2)) {
+    annotations["mirror.linkerd.io/gateway-name"] = random.pick([...GATEWAY_SERVICES, "nowhere"]);
+    if (random.chance(0.9)) annotations["mirror.linkerd.io/gateway-ns"] = GATEWAY_NAMESPACE;
+  }
   return { kind, federated: random.chance(0.4), ports, labels, annotations };
+}
+
+function drawGatewayService(random: Random, cluster: ClusterName, name: GatewayName): Event {
+  if (random.chance(0.15)) return { do: "gateway-service", cluster, name, shape: undefined };
+  // Mostly others than the Links themselves say.
+  const addresses = random.pick([
+    ["192.0.2.128"],
+    ["192.0.2.129"],
+    ["192.0.2.129", GATEWAY_HOST],
+    [],
+    [OWN_IP],
+  ]);
+  const identity = random.pick([
+    `${name}.${cluster}.demo.mesh`,
+    `gateway.${cluster}.demo.mesh`,
+    "side.elsewhere.mesh",
+  ]);
+  const shape = {
+    addresses,
+    port: random.pick([4143, 4143, 5143]),
+    probed: random.chance(0.7),
+    ...(random.chance(0.9) && { identity }),
+  };
+  return { do: "gateway-service", cluster, name, shape };
 }
 
 function drawPodsBehind(random: Random, place: Place): Event {
@@ -277,6 +324,15 @@ function drawLinkSpec(random: Random, link: LinkName): Event {
     ["federatedServiceSelector", undefined],
     ["gatewayAddresses", random.pick(GATEWAYS)],
     ["gatewayAddresses", ["192.0.2.127"]],
+    ["gatewayPort", random.pick([4143, 5143, undefined])],
+    ["gatewayIdentity", `gateway.${LINK_TARGETS[link]}.demo.mesh`],
+    [
+      "gatewayIdentity",
+      random.pick([`other.${LINK_TARGETS[link]}.demo.mesh`, "gateway.elsewhere.mesh", undefined]),
+    ],
+    ["gateway", { namespace: GATEWAY_NAMESPACE, name: random.pick([...GATEWAY_SERVICES, "nowhere"]) }],
+    ["gateway", random.pick([{ namespace: GATEWAY_NAMESPACE, name: "main" }, undefined])],
+    ["targetClusterDomain", random.pick(["cluster.local", "other.example", undefined])],
     ["probe", random.pick([PROBE, undefined])],
   ]);
   return { do: "link-spec", link, field, value };

@@ -1,7 +1,5 @@
-import { isIP } from "node:net";
 import {
   hostLabel,
-  type Link,
   type LinkSpec,
   linkLabelValue,
   memberSliceName,
@@ -11,6 +9,7 @@ import {
 } from "../../../contract/index.ts";
 import type { EndpointSlice, Service, ServicePort } from "../../../controller/kube/objects.ts";
 import { SERVICES } from "../../../controller/kube/resource.ts";
+import { type Gateway, ipsOf, isAlive, ownGateway, wayTo } from "./gateways.ts";
 import {
   admitted,
   type Claim,
@@ -37,10 +36,14 @@ export type Closeness =
   /** What probes say may not be known yet. */
   | "without readiness"
   /** Nor where host names lead, nor which pods have mirrors. */
-  | "without endpoints";
+  | "without endpoints"
+  /** Nor by which gateway it is called: what the Services of gateways say may not be known yet. */
+  | "without way";
 
 const EGRESS_PORTS = "isthmus.dev/egress-ports";
 const MEMBER_PORTS = "egress-ports.isthmus.dev/";
+/** What says by which gateway a mirror is called. */
+const WAY = ["isthmus.dev/gateway", "mirror.linkerd.io/remote-gateway-identity"];
 
 /** Whether the mirror of a service must be headless. */
 export function mustBeHeadless(worlds: Worlds, claim: Claim, actual: Service | undefined): boolean {
@@ -54,19 +57,24 @@ export function mustBeHeadless(worlds: Worlds, claim: Claim, actual: Service | u
 }
 
 /** How a mirror's Service differs from what it must be, in words. */
-export function serviceDifferences(worlds: Worlds, mirror: Service, verdict: Mirror): string[] {
+export function serviceDifferences(
+  worlds: Worlds,
+  mirror: Service,
+  verdict: Mirror,
+  closeness: Closeness = "all",
+): string[] {
   const found: string[] = [];
   const { labels = {}, annotations = {} } = mirror.metadata;
-  const wanted = metadataOf(worlds, verdict);
+  const headless = mustBeHeadless(worlds, verdict.claim, mirror);
+  const wanted = metadataOf(worlds, verdict, headless);
   differs(found, "labels", text(labels), text(wanted.labels));
   const isPorts = (key: string) => key === EGRESS_PORTS || key.startsWith(MEMBER_PORTS);
   const entries = Object.entries(annotations);
   const others = Object.fromEntries(entries.filter(([key]) => !isPorts(key)));
-  differs(found, "annotations", text(others), text(wanted.annotations));
+  differs(found, "annotations", seen(others, closeness), seen(wanted.annotations, closeness));
   const spec = mirror.spec ?? {};
   differs(found, "type", spec.type ?? "ClusterIP", "ClusterIP");
   differs(found, "selector", text(spec.selector), "{}");
-  const headless = mustBeHeadless(worlds, verdict.claim, mirror);
   if ((spec.clusterIP === "None") !== headless) found.push(`it is ${headless ? "not " : ""}headless`);
   differs(found, "ports", describe(spec.ports), describe(verdict.ports));
   const egress = egressOf(worlds, verdict, headless);
@@ -126,7 +134,8 @@ function oneSliceDifferences(slice: EndpointSlice, wanted: EndpointSlice, closen
   const owners = ({ metadata }: EndpointSlice) =>
     (metadata.ownerReferences ?? []).map((owner) => owner.uid).join();
   differs(found, "slice's labels", text(slice.metadata.labels), text(wanted.metadata.labels));
-  differs(found, "slice's annotations", text(slice.metadata.annotations), text(wanted.metadata.annotations));
+  const annotations = ({ metadata }: EndpointSlice) => seen(metadata.annotations, closeness);
+  differs(found, "slice's annotations", annotations(slice), annotations(wanted));
   differs(found, "slice's owners", owners(slice), owners(wanted));
   const endpoints = ({ endpoints: all = [] }: EndpointSlice) =>
     all
@@ -136,20 +145,21 @@ function oneSliceDifferences(slice: EndpointSlice, wanted: EndpointSlice, closen
       })
       .sort()
       .join();
-  if (closeness !== "without endpoints")
+  if (closeness === "all" || closeness === "without readiness")
     differs(found, "slice's endpoints", endpoints(slice), endpoints(wanted));
   const ports = ({ ports: all = [] }: EndpointSlice) =>
     all
       .map(({ name = "", protocol, port, appProtocol = "" }) => `${name}/${protocol}/${port}/${appProtocol}`)
       .sort()
       .join();
-  differs(found, "slice's ports", ports(slice), ports(wanted));
+  if (closeness !== "without way") differs(found, "slice's ports", ports(slice), ports(wanted));
   return found;
 }
 
 function metadataOf(
   worlds: Worlds,
   { claim, model }: Mirror,
+  headless: boolean,
 ): { labels: Record<string, string>; annotations: Record<string, string> } {
   const { namespace, name, resourceVersion = "" } = model.metadata;
   if (claim.kind === "federated") {
@@ -175,6 +185,8 @@ function metadataOf(
   const { link, cluster } = claim;
   const direct = claim.kind === "service" && claim.direct;
   const host = claim.kind === "pod" ? `${claim.host}.` : "";
+  const { choice } = direct || headless ? {} : wayTo(worlds, link, model);
+  const domain = link.spec.targetClusterDomain ?? "cluster.local";
   return {
     labels: {
       ...copied(model.metadata.labels, LABELS, link.spec.excludedLabels),
@@ -192,10 +204,11 @@ function metadataOf(
     },
     annotations: {
       ...copied(model.metadata.annotations, ANNOTATIONS, link.spec.excludedAnnotations),
-      "mirror.linkerd.io/remote-svc-fq-name": `${host}${name}.${namespace}.svc.cluster.local`,
+      "mirror.linkerd.io/remote-svc-fq-name": `${host}${name}.${namespace}.svc.${domain}`,
       "mirror.linkerd.io/remote-resource-version": resourceVersion,
       "isthmus.dev/remote-service": `${namespace}/${name}`,
       ...(claim.kind === "pod" && { "isthmus.dev/remote-host": claim.host }),
+      ...(choice && { "isthmus.dev/gateway": `${choice.namespace}/${choice.name}` }),
     },
   };
 }
@@ -228,8 +241,9 @@ function slicesFor(worlds: Worlds, mirror: Service, { claim }: Mirror): Endpoint
     const ports = (mirror.spec?.ports ?? []).map((port) => slicePort(port, port.port));
     return [{ ...frame, endpoints: podEndpoints(worlds, claim), ports }];
   }
-  const empty = claim.kind === "pod" ? !claim.ready : isEmpty(worlds, claim);
-  const { endpoints, port, identity } = backendOf(worlds, claim.link, empty);
+  const way = wayTo(worlds, claim.link, claim.remote);
+  const empty = way.closed ?? (claim.kind === "pod" ? !claim.ready : isEmpty(worlds, claim));
+  const { endpoints, port, identity } = backendOf(worlds, way.gateway, empty);
   const egress = parseEgressPorts(mirror.metadata.annotations?.[EGRESS_PORTS]);
   const ports = (mirror.spec?.ports ?? []).flatMap((each) => {
     const number = port ?? egress.get(each.port);
@@ -284,7 +298,7 @@ function memberSlice(worlds: Worlds, mirror: Service, member: Member): EndpointS
     ...frame.metadata.annotations,
     ...(empty && { "isthmus.dev/remote-endpoints": "none" }),
   };
-  const { endpoints } = backendOf(worlds, link, empty);
+  const { endpoints } = backendOf(worlds, ownGateway(worlds, link), empty);
   return { ...frame, metadata: { ...frame.metadata, labels, annotations }, endpoints, ports };
 }
 
@@ -317,24 +331,20 @@ function podEndpoints(worlds: Worlds, member: Member): NonNullable<EndpointSlice
   });
 }
 
-/** Where the calls to a Link's mirrors go. */
-function backendOf(worlds: Worlds, { spec }: Link, empty: boolean) {
-  const { gatewayAddresses = [], gatewayPort = 4143, gatewayIdentity, probe } = spec;
-  const ips = [
-    ...new Set(gatewayAddresses.flatMap((each) => (isIP(each) === 0 ? worlds.ipsOf(each) : [each]))),
-  ];
-  const isAlive = (ip: string) => probe === undefined || worlds.isAlive(ip);
+/** Where the calls to a mirror go. */
+function backendOf(worlds: Worlds, gateway: Gateway, empty: boolean) {
+  const ips = ipsOf(worlds, gateway.addresses);
   const endpoint = (ip: string, alive: boolean) => ({
     addresses: [ip],
     conditions: { ready: alive && !empty },
   });
-  if (gatewayAddresses.length === 0) return { endpoints: [] };
+  if (ips.length === 0) return { endpoints: [] };
   if (worlds.dataPlane === "standalone") {
-    const alive = ips.some(isAlive);
+    const alive = ips.some((ip) => isAlive(worlds, gateway, ip));
     return { endpoints: podAddresses(worlds.source).map((ip) => endpoint(ip, alive)) };
   }
-  const endpoints = ips.map((ip) => endpoint(ip, isAlive(ip)));
-  return { endpoints, port: gatewayPort, identity: gatewayIdentity };
+  const endpoints = ips.map((ip) => endpoint(ip, isAlive(worlds, gateway, ip)));
+  return { endpoints, port: gateway.port, identity: gateway.identity };
 }
 
 function slicePort({ name = "", appProtocol }: ServicePort, port: number) {
@@ -355,6 +365,14 @@ function copied(
         pattern.endsWith("/*") ? key.startsWith(pattern.slice(0, -1)) : key === pattern,
       );
     }),
+  );
+}
+
+/** As much of annotations as is to be compared. */
+function seen(annotations: Record<string, string> | undefined, closeness: Closeness): string {
+  const entries = Object.entries(annotations ?? {});
+  return text(
+    Object.fromEntries(entries.filter(([key]) => closeness !== "without way" || !WAY.includes(key))),
   );
 }
 

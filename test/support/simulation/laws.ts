@@ -16,6 +16,7 @@ import {
   serviceDifferences,
   sliceDifferences,
 } from "./expected.ts";
+import { followsGateways } from "./gateways.ts";
 import type { Knowledge } from "./knowledge.ts";
 import {
   activeLinks,
@@ -47,6 +48,7 @@ export type Law =
   | "a hand edit is undone within a second (6)"
   | "a mirror keeps its egress port (6)"
   | "no member is lost before its cluster is known (2)"
+  | "a gateway does not move before it is known (2)"
   | "what changes shows within two seconds (7)"
   | "what probes find shows within 15 seconds (7)"
   | "protected namespaces are never written (10)"
@@ -241,7 +243,8 @@ export class Laws {
       this.check("what is written is what is wanted (3)", `${told(write)}, which should not be: ${why}`);
       return;
     }
-    const wrong = serviceDifferences(this.#options.world, after, known);
+    const closeness = followsGateways(known.claim) ? "without way" : "all";
+    const wrong = serviceDifferences(this.#options.world, after, known, closeness);
     this.check(
       "what is written is what is wanted (3)",
       wrong.length > 0 && `${told(write)}: ${wrong.join("; ")}`,
@@ -279,7 +282,9 @@ export class Laws {
     // The Service may have been remade while this was on its way, and mirrors of pods are made one by one.
     const closeness = mustBeHeadless(world, known.claim, mirror)
       ? "without endpoints"
-      : this.#closeness(this.#slack());
+      : followsGateways(known.claim)
+        ? "without way"
+        : this.#closeness(this.#slack());
     const wrong = differencesOfSlice(world, mirror, slice, known, closeness);
     this.check(
       "what is written is what is wanted (3)",
@@ -442,12 +447,31 @@ export class Laws {
       JSON.stringify(after).length > MAX_LINK_BYTES && told(write),
     );
     if (write.request.subresource !== "status") return;
+    this.#keepsGateway(write, before, after);
     const place = `${write.process} ${after.metadata.uid}`;
     const pause = Math.abs(write.sentAt - (this.#statusSent.get(place) ?? Number.NEGATIVE_INFINITY));
     this.#statusSent.set(place, write.sentAt);
     // Measured by the clock of the process.
     const law = "a status is written once a second at most (7)";
     this.check(law, pause < 940 && `${told(write)}, ${pause} ms after the last time`);
+  }
+
+  /** Whoever has not heard of the Service of a gateway that a Link follows, goes by what was known of it last. */
+  #keepsGateway(write: Write, before: Link, after: Link): void {
+    const { gateway, targetClusterName: cluster } = before.spec;
+    const ownOf = ({ status }: Link) =>
+      status?.gateways?.find(({ name }) => name === undefined)?.addresses.map(({ address }) => address);
+    const was = ownOf(before);
+    const { generation } = before.metadata;
+    const isSameSpec = [before, after].every(({ status }) => status?.observedGeneration === generation);
+    if (gateway === undefined || was === undefined || !isSameSpec) return;
+    const followed = `services?metadata.name=${gateway.name}`;
+    if (this.#options.network.knowledge(write.process, cluster, followed, null).complete) return;
+    this.check(
+      "a gateway does not move before it is known (2)",
+      ownOf(after)?.join() !== was.join() &&
+        `${told(write)} moves the gateway from ${was} to ${ownOf(after)}`,
+    );
   }
 
   /** What is left of a Link that was not put there by somebody a moment ago. */
@@ -588,7 +612,9 @@ export class Laws {
     const law: Law = byHand
       ? "a hand edit is undone within a second (6)"
       : "what changes shows within two seconds (7)";
-    this.check(law, this.#differences(key, this.#closeness(0)));
+    const [claim] = claims(world).get(key) ?? [];
+    const closeness = claim && followsGateways(claim) ? "without way" : this.#closeness(0);
+    this.check(law, this.#differences(key, closeness));
   }
 
   /** Whether a leader has been at work for a while, and nothing is or was wrong with what decides about these clusters. */
@@ -621,7 +647,7 @@ export class Laws {
     }
     if (mirror === undefined) return `mirror ${key} is missing`;
     const wrong = [
-      ...serviceDifferences(world, mirror, verdict),
+      ...serviceDifferences(world, mirror, verdict, closeness),
       ...sliceDifferences(world, mirror, slicesOf(source, mirror), verdict, closeness),
     ];
     return wrong.length > 0 ? `mirror ${key}: ${wrong.join("; ")}` : undefined;

@@ -383,7 +383,8 @@ class SimulatedCarrier implements Carrier {
 
   #knowledge(api: SimulatedApi, request: FakeRequest): Knowledge {
     const { query, resource } = request;
-    const collection = collectionOf(resource!);
+    // What is asked for by its name is known by itself.
+    const collection = [collectionOf(resource!), query.get("fieldSelector")].filter(Boolean).join("?");
     return this.#network.knowledge(this.#machine.name, api.name, collection, query.get("labelSelector"));
   }
 }

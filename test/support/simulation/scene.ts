@@ -15,11 +15,15 @@ export const LINK_TARGETS = {
   "b-c-again": "b-c",
 } as const satisfies Record<string, ClusterName>;
 export type LinkName = keyof typeof LINK_TARGETS;
+/** Links that follow the Service of their target's gateway from the beginning. */
+export const FOLLOWING_LINKS: readonly LinkName[] = ["c", "b-c-again"];
 export const LINK_NAMES = Object.keys(LINK_TARGETS) as LinkName[];
 
 export const OWN_NAMESPACE = "isthmus";
 /** Of Linkerd's control plane. */
 export const LINKERD_NAMESPACE = "linkerd";
+/** Where the Services of gateways are in every target. */
+export const GATEWAY_NAMESPACE = "gateways";
 /** Namespaces in which exported services are; the last may have no mirrors. */
 export const NAMESPACES_OF_SERVICES = ["shop", "pay", "lab", "kube-system"] as const;
 export const PROTECTED = ["kube-system", "kube-public", "kube-node-lease", OWN_NAMESPACE];
@@ -76,6 +80,11 @@ export const OTHER_SELECTORS: Record<string, LabelSelector | undefined> = {
 export const GATEWAY_HOST = "gateway.example";
 /** Addresses of gateways that may be dead; those of the host name are among them. */
 export const GATEWAY_IPS = ["192.0.2.127", "192.0.2.128", "192.0.2.129"] as const;
+/** An address of a gateway that no gateway of another cluster can have. */
+export const OWN_IP = "127.0.0.1";
+/** Services of gateways that a target can have. */
+export const GATEWAY_SERVICES = ["main", "side"] as const;
+export type GatewayName = (typeof GATEWAY_SERVICES)[number];
 /** Addresses that a Link can have. */
 export const GATEWAYS: string[][] = [
   ["192.0.2.127"],
@@ -103,6 +112,8 @@ export const ANNOTATIONS: Record<string, "copied" | "dropped" | "always"> = {
   "kubectl.kubernetes.io/last-applied-configuration": "dropped",
   "isthmus.dev/egress-ports": "dropped",
   "egress-ports.isthmus.dev/isthmus.east": "dropped",
+  "mirror.linkerd.io/gateway-name": "dropped",
+  "mirror.linkerd.io/gateway-ns": "dropped",
   "config.linkerd.io/opaque-ports": "always",
 };
 /** Exclusions that a Link can have. */

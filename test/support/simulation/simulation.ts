@@ -150,6 +150,9 @@ class Simulation {
       case "gateway-host":
         world.setGatewayHost(event.ips);
         break;
+      case "gateway-service":
+        world.setGatewayService(event.cluster, event.name, event.shape);
+        break;
       case "link":
         world.setLink(event.link, event.there);
         break;

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import {
   federatedName,
@@ -32,7 +33,10 @@ import { activeLinks, type Worlds } from "./model.ts";
 import {
   CLUSTERS,
   type ClusterName,
+  FOLLOWING_LINKS,
   GATEWAY_IPS,
+  GATEWAY_NAMESPACE,
+  type GatewayName,
   HOSTS,
   LINK_NAMES,
   LINK_TARGETS,
@@ -56,6 +60,16 @@ export interface ServiceShape {
   ports: { port: number; name: string; protocol?: string; appProtocol?: string }[];
   labels: Record<string, string>;
   annotations: Record<string, string>;
+}
+
+/** What the Service of a gateway in a target can be. */
+export interface GatewayShape {
+  /** Of its load balancer. */
+  addresses: readonly string[];
+  port: number;
+  /** It has a port for probes, too. */
+  probed: boolean;
+  identity?: string;
 }
 
 /** A pod behind a service. */
@@ -129,7 +143,10 @@ export class World implements Worlds {
     this.#kubeconfig = kubeconfig;
     this.sourceApi = new SimulatedApi("source", time, [OWN_NAMESPACE, LINKERD_NAMESPACE, "kube-system"]);
     this.apis = Object.fromEntries(
-      CLUSTERS.map((name) => [name, new SimulatedApi(name, time, NAMESPACES_OF_SERVICES)]),
+      CLUSTERS.map((name) => [
+        name,
+        new SimulatedApi(name, time, [...NAMESPACES_OF_SERVICES, GATEWAY_NAMESPACE]),
+      ]),
     ) as Record<ClusterName, SimulatedApi>;
     for (const api of Object.values(this.apis)) api.tokens.add("renewed");
     this.sourceApi.objects.onChange((change) => this.#sourceChanged(change));
@@ -173,6 +190,38 @@ export class World implements Worlds {
   setGatewayHost(ips: readonly string[]): void {
     this.#gatewayHost = [...ips];
     this.#touch("gateways");
+  }
+
+  setGatewayService(cluster: ClusterName, name: GatewayName, shape: GatewayShape | undefined): void {
+    const { objects } = this.apis[cluster];
+    const ref = { namespace: GATEWAY_NAMESPACE, name };
+    const known = objects.find(SERVICES, ref);
+    if (shape === undefined) {
+      if (known) objects.delete(SERVICES, ref);
+      return;
+    }
+    const { addresses, port, probed, identity } = shape;
+    const ports = [
+      { name: "mc-gateway", port, protocol: "TCP" },
+      ...(probed ? [{ name: "mc-probe", port: 4191, protocol: "TCP" }] : []),
+    ];
+    const annotations = identity === undefined ? {} : { "mirror.linkerd.io/gateway-identity": identity };
+    const object: Service = {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { ...ref, annotations },
+      spec: { type: "LoadBalancer", ports },
+    };
+    if (known)
+      objects.modify(SERVICES, ref, (each) => ({
+        ...each,
+        metadata: { ...each.metadata, annotations },
+        spec: { ...each.spec, ports },
+      }));
+    else objects.create(SERVICES, object);
+    const ingress = addresses.map((each) => (isIP(each) === 0 ? { hostname: each } : { ip: each }));
+    const status = { loadBalancer: { ingress } };
+    objects.modify(SERVICES, ref, (each) => ({ ...each, status }), "status");
   }
 
   allApis(): SimulatedApi[] {
@@ -354,6 +403,7 @@ export class World implements Worlds {
       targetClusterName: LINK_TARGETS[name],
       clusterCredentialsSecret: `credentials-${name}`,
       gatewayAddresses: ["192.0.2.127"],
+      ...(FOLLOWING_LINKS.includes(name) && { gateway: { namespace: GATEWAY_NAMESPACE, name: "main" } }),
       gatewayIdentity: `gateway.${LINK_TARGETS[name]}.demo.mesh`,
       probe: PROBE,
     };
@@ -639,6 +689,10 @@ export class World implements Worlds {
 
   #targetChanged(cluster: ClusterName, { collection, object, previous }: Change): void {
     const { namespace = "", name } = object.metadata;
+    if (namespace === GATEWAY_NAMESPACE) {
+      this.#touch("gateways");
+      return;
+    }
     if (collection === "services") {
       this.#serviceTouched(cluster, namespace, name);
       for (const slice of this.apis[cluster].objects.list(ENDPOINT_SLICES, namespace))
