@@ -28,7 +28,7 @@ import type {
   GatewayShape,
   LocalShape,
   Meddling,
-  PodShape,
+  PodsShape,
   SecretState,
   ServiceShape,
   Spot,
@@ -40,7 +40,7 @@ export type ApiName = "source" | ClusterName;
 export type Event =
   | { do: "service"; place: Place; shape: ServiceShape | undefined }
   /** `undefined`: nothing is known of them. */
-  | { do: "pods-behind"; place: Place; pods: PodShape[] | undefined }
+  | { do: "pods-behind"; place: Place; pods: PodsShape | undefined }
   | { do: "local"; namespace: string; service: string; shape: LocalShape | undefined }
   | { do: "gateway"; ip: string; alive: boolean }
   | { do: "gateway-host"; ips: string[] }
@@ -287,7 +287,9 @@ function drawPodsBehind(random: Random, place: Place): Event {
     HOSTS.map((_, index) => index),
     0.35,
   );
-  return { do: "pods-behind", place, pods: hosts.map((host) => ({ host, ready: random.chance(0.7) })) };
+  const pods = hosts.map((host) => ({ host, ready: random.chance(0.7) }));
+  const slices = random.pick(["one", "one", "two", "families"] as const);
+  return { do: "pods-behind", place, pods: { pods, slices } };
 }
 
 function drawLocal(random: Random, { namespace, service }: Place): Event {

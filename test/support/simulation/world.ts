@@ -79,6 +79,12 @@ export interface PodShape {
   ready: boolean;
 }
 
+/** The pods behind a service, in one slice, in two, or in one for each address family. */
+export interface PodsShape {
+  pods: readonly PodShape[];
+  slices: "one" | "two" | "families";
+}
+
 /** Which Service of the source: the mirror of a service, the federated one of its name, or the mirror of a pod. */
 export type Spot = "mirror" | "federated" | { host: number };
 
@@ -127,7 +133,7 @@ export class World implements Worlds {
   readonly #secretChanged = new Map<string, number>();
   readonly #badSecrets = new Set<LinkName>(LINK_NAMES);
   /** Pods behind services, by cluster, namespace and name; absent where nothing is known of them. */
-  readonly #pods = new Map<string, readonly PodShape[]>();
+  readonly #pods = new Map<string, PodsShape>();
   readonly #dead = new Set<string>();
   #gatewayHost: readonly string[] = [GATEWAY_IPS[0]];
   readonly #kubeconfig: (server: string, token: string) => string;
@@ -295,8 +301,8 @@ export class World implements Worlds {
     // The cluster IP of a Service is for life.
     if (known && (shape === undefined || headless !== (known.spec?.clusterIP === "None")))
       objects.delete(SERVICES, ref);
-    // As Kubernetes, which keeps the slices of a service a moment later.
-    this.time.after(20, () => this.#keepSlice(place));
+    // As Kubernetes, a moment later.
+    this.time.after(20, () => this.#keepSlices(place));
     if (shape === undefined) return;
     const labels: Record<string, string> = { ...shape.labels };
     if (shape.kind === "private") delete labels["mirror.linkerd.io/exported"];
@@ -317,38 +323,46 @@ export class World implements Worlds {
   }
 
   /** Pods behind a service come and go, become ready and not. */
-  setPodsBehind(place: Place, pods: readonly PodShape[] | undefined): void {
+  setPodsBehind(place: Place, pods: PodsShape | undefined): void {
     if (pods === undefined) this.#pods.delete(placeKey(place));
     else this.#pods.set(placeKey(place), pods);
-    this.#keepSlice(place);
+    this.#keepSlices(place);
   }
 
-  /** Keep the slice of a service as Kubernetes does. */
-  #keepSlice(place: Place): void {
+  /** Keep the slices of a service as Kubernetes does. */
+  #keepSlices(place: Place): void {
     const { objects } = this.apis[place.cluster];
-    const service = objects.find(SERVICES, { namespace: place.namespace, name: place.service });
-    const pods = this.#pods.get(placeKey(place));
-    const ref = { namespace: place.namespace, name: `${place.service.slice(0, 50)}-k8s` };
-    const known = objects.find(ENDPOINT_SLICES, ref);
-    if (service === undefined || service.spec?.type === "ExternalName" || pods === undefined) {
-      if (known) objects.delete(ENDPOINT_SLICES, ref);
-      return;
-    }
+    const { namespace, service: name } = place;
+    const service = objects.find(SERVICES, { namespace, name });
+    const isSliced = service !== undefined && service.spec?.type !== "ExternalName";
+    const parts = isSliced ? slicedPods(this.#pods.get(placeKey(place))) : [];
     const labels = {
-      ...service.metadata.labels,
-      "kubernetes.io/service-name": place.service,
-      ...(service.spec?.clusterIP === "None" && { "service.kubernetes.io/headless": "" }),
+      ...service?.metadata.labels,
+      "kubernetes.io/service-name": name,
+      ...(service?.spec?.clusterIP === "None" && { "service.kubernetes.io/headless": "" }),
     };
-    const slice: EndpointSlice = {
-      apiVersion: "discovery.k8s.io/v1",
-      kind: "EndpointSlice",
-      metadata: { ...ref, labels },
-      addressType: "IPv4",
-      endpoints: pods.map(endpointOf),
-      ports: (service.spec?.ports ?? []).map(({ name = "", port }) => ({ name, port, protocol: "TCP" })),
-    };
-    if (known) objects.update(ENDPOINT_SLICES, slice);
-    else objects.create(ENDPOINT_SLICES, slice);
+    const ports = (service?.spec?.ports ?? []).map(({ name = "", port }) => ({
+      name,
+      port,
+      protocol: "TCP",
+    }));
+    for (const [index, suffix] of ["k8s", "k8s-2"].entries()) {
+      const ref = { namespace, name: `${name.slice(0, 50)}-${suffix}` };
+      const part = parts[index];
+      const known = objects.find(ENDPOINT_SLICES, ref);
+      // The family of a slice is for life.
+      if (known && known.addressType !== part?.addressType) objects.delete(ENDPOINT_SLICES, ref);
+      if (part === undefined) continue;
+      const slice: EndpointSlice = {
+        apiVersion: "discovery.k8s.io/v1",
+        kind: "EndpointSlice",
+        metadata: { ...ref, labels },
+        ...part,
+        ports,
+      };
+      if (objects.find(ENDPOINT_SLICES, ref)) objects.update(ENDPOINT_SLICES, slice);
+      else objects.create(ENDPOINT_SLICES, slice);
+    }
   }
 
   /** A member of a federated service in the source, with its slice. */
@@ -818,10 +832,34 @@ function serviceOf({ metadata }: EndpointSlice): string {
   return metadata.labels?.["kubernetes.io/service-name"] ?? "";
 }
 
-function endpointOf({ host, ready }: PodShape): Endpoint {
+/** What is in each slice of a service. A pod that is called by its IPv4 address has no other. */
+function slicedPods(
+  behind: PodsShape | undefined,
+): Required<Pick<EndpointSlice, "addressType" | "endpoints">>[] {
+  if (behind === undefined) return [];
+  const { pods, slices } = behind;
+  const part = (addressType: "IPv4" | "IPv6", of: readonly PodShape[]) => ({
+    addressType,
+    endpoints: of.map((pod) => endpointOf(pod, addressType)),
+  });
+  if (slices === "one") return [part("IPv4", pods)];
+  if (slices === "families") {
+    const named = pods.filter(({ host }) => HOSTS[host]?.by !== "address");
+    return [part("IPv4", pods), part("IPv6", named)];
+  }
+  return [0, 1].map((half) =>
+    part(
+      "IPv4",
+      pods.filter((_, index) => index % 2 === half),
+    ),
+  );
+}
+
+function endpointOf({ host, ready }: PodShape, family: "IPv4" | "IPv6"): Endpoint {
   const { host: name, by } = HOSTS[host]!;
+  const ip = family === "IPv4" ? `10.2.1.${host + 1}` : `fd00:2::${host + 1}`;
   return {
-    addresses: [by === "address" ? name : `10.2.1.${host + 1}`],
+    addresses: [by === "address" ? name : ip],
     conditions: { ready },
     ...(by === "hostname" && { hostname: name }),
     ...(by !== "address" && { targetRef: { kind: "Pod", name } }),
