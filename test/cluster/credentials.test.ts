@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { KubeClient } from "../../controller/kube/client.ts";
 import { systemClock } from "../../controller/kube/clock.ts";
@@ -5,12 +6,17 @@ import { isForbidden } from "../../controller/kube/errors.ts";
 import type { Secret } from "../../controller/kube/objects.ts";
 import { LINKS, SECRETS, SERVICE_ACCOUNTS } from "../../controller/kube/resource.ts";
 import { makeAnchor } from "../support/certificates.ts";
+import { pour } from "./hostile-server.ts";
 import { LeastPrivilege } from "./least-privilege.ts";
+import { RecordingProxy } from "./recording-proxy.ts";
 import { until } from "./until.ts";
 import { World } from "./world.ts";
 
 const NAME = "cluster-credentials-remote";
 const WEEK = 604_800;
+const GB = 1024 ** 3;
+/** For it, two thirds of the life of a token of ten minutes are over. */
+const late = { ...systemClock, now: () => Date.now() + 450_000 };
 
 let world: World;
 let least: LeastPrivilege;
@@ -66,8 +72,14 @@ users:
 }
 
 describe("a controller with exactly the permissions of its components", () => {
+  /** What stands between the controller and its target. */
+  let target: RecordingProxy | undefined;
   beforeEach(begin);
-  afterEach(end);
+  afterEach(async () => {
+    await end();
+    await target?.close();
+    target = undefined;
+  });
 
   test("does its work, and reads neither another Secret of its namespace nor a list of them", async () => {
     const credentials = await least.controller();
@@ -129,8 +141,6 @@ describe("a controller with exactly the permissions of its components", () => {
     const account = await least.remoteAccess(access);
     const before = await kubeconfigWith(await least.accessToken(account, 600));
     await least.link({ kubeconfig: before });
-    // Two thirds of ten minutes are over for it.
-    const late = { ...systemClock, now: () => Date.now() + 450_000 };
     await mirroredBy({ credentials });
     const were = await mirrors();
     const controller = await world.start({ credentials, clock: late });
@@ -161,6 +171,41 @@ describe("a controller with exactly the permissions of its components", () => {
     await world.reason("Synced", "Synced");
     await first.stop();
   }
+
+  test.each<[string, string, (answer: ServerResponse) => void]>([
+    ["HTML", "no JSON", (answer) => void answer.end("<html>It works!</html>")],
+    ["a body without end", "longer than", (answer) => void pour(answer, "x".repeat(65_536), 10 * GB)],
+    ["nothing at all", "no answer from", () => undefined],
+  ])(
+    "says that a TokenRequest is answered by %s, and goes on by the token it has",
+    async (_, why, answer) => {
+      const credentials = await least.controller();
+      const token = await least.accessToken(await least.remoteAccess(), 600);
+      target = await RecordingProxy.open("target", [], world.credentialsOf("target", token));
+      target.instead = ({ path }) => (path.endsWith("/token") ? answer : undefined);
+      const config = JSON.parse(target.kubeconfig());
+      config.users[0].user.token = token;
+      const kubeconfig = JSON.stringify(config);
+      await least.link({ kubeconfig });
+      await mirroredBy({ credentials });
+      const were = await mirrors();
+      await world.start({ credentials, clock: late });
+      const { status, message } = await until(
+        () => world.reason("CredentialsFresh", "RenewalFailed"),
+        60_000,
+      );
+      expect(status).toBe("False");
+      expect(message).toContain(why);
+      expect(message).toContain("the token ends at");
+      await mirrored("more");
+      await world.reason("Connected", "Connected");
+      expect((await mirrors()).filter(([object]) => object.includes("web-remote"))).toEqual(were);
+      expect(await secretText()).toBe(kubeconfig);
+      target.instead = () => undefined;
+      await until(async () => expect(await secretText()).not.toBe(kubeconfig), 60_000);
+      await world.reason("CredentialsFresh", "CredentialsFresh");
+    },
+  );
 
   test("keeps the mirrors of a revoked token, says why, and needs nothing but a new Secret", async () => {
     const credentials = await least.controller();

@@ -46,6 +46,8 @@ export class RecordingProxy {
   #cut = false;
   /** How long each answer is kept back: there is always something under way then. */
   delayMs = 0;
+  /** Answers a call in the API server's stead; where it gives none, the API server does. */
+  instead: (call: RecordedCall) => ((outgoing: ServerResponse) => void) | undefined = () => undefined;
   /** Connections tried, also while it was cut. */
   connections = 0;
 
@@ -145,6 +147,8 @@ export class RecordingProxy {
     const body = Buffer.concat(chunks);
     if (method !== "GET" && url.includes("/leases")) call.holder = holderIn(body);
     this.#record.push(call);
+    const other = this.instead(call);
+    if (other !== undefined) return other(outgoing);
     const onward = request(
       new URL(url, this.#credentials.server),
       {

@@ -31,6 +31,7 @@ let renewer: CredentialsRenewer;
 let outcomes: string[];
 let events: string[];
 let news: number;
+let onNews: () => void;
 
 beforeEach(async () => {
   [source, target] = [await FakeApi.start(), await FakeApi.start()];
@@ -56,6 +57,7 @@ function start(): void {
   const present = source.objects.find(SECRETS, SECRET) as Secret | undefined;
   if (present !== undefined) store.apply(present);
   [outcomes, events, news] = [[], [], 0];
+  onNews = () => undefined;
   renewer = new CredentialsRenewer({
     links,
     secrets: {
@@ -79,7 +81,10 @@ function start(): void {
     random: () => 0.5,
     log: silentLog,
     onRenewal: (cluster, outcome) => void outcomes.push(`${cluster} ${outcome}`),
-    onNews: () => void news++,
+    onNews: () => {
+      news++;
+      onNews();
+    },
   });
 }
 
@@ -154,6 +159,19 @@ describe("a token", () => {
     expect(outcomes.length).toBeLessThanOrEqual(8);
     expect(new Set(outcomes)).toEqual(new Set(["remote success"]));
     expect(events).toEqual([]);
+  });
+
+  test("whose time comes while it is looked at is looked at again at once", async () => {
+    put(target.kubeconfig(target.makeToken("isthmus", "reader", 3600)));
+    const { againMs = 0 } = (await reconcile()) ?? {};
+    await clock.advance(againMs - 1);
+    const { now } = clock;
+    onNews = () => {
+      clock.now = () => now.call(clock) + 1;
+    };
+    expect(await reconcile()).toEqual({ againMs: 1 });
+    await reconcile();
+    expect(outcomes).toEqual(["remote success"]);
   });
 
   test("says the same words of itself until it is renewed, in every process", async () => {

@@ -79,11 +79,10 @@ export class CredentialsRenewer {
       return undefined;
     }
     const current = this.#current(link);
-    if (current !== undefined && this.#dueInMs(key, current.reading) === 0) {
-      await this.#renew(link, current, signal);
-    }
+    const dueInMs = current && this.#dueInMs(key, current.reading);
+    if (current !== undefined && dueInMs === 0) await this.#renew(link, current, signal);
     this.#tell(key, link);
-    return this.#nextLook(key, link);
+    return this.#nextLook(key, link, dueInMs);
   }
 
   /** The condition `CredentialsFresh`; none where the Link does not mirror, or nothing is known yet. */
@@ -186,11 +185,15 @@ export class CredentialsRenewer {
     return endsAt(reading.claims, this.#sighting(key, reading)) - this.#options.clock.now();
   }
 
-  /** When it is due, and when it ends, which the condition tells. */
-  #nextLook(key: string, link: Link): ReconcileResult | undefined {
+  /**
+   * When it is due, and when it ends, which the condition tells.
+   *
+   * @param waitedFor how long it was until it is due when this look began: it may have become due since, and is not renewed
+   */
+  #nextLook(key: string, link: Link, waitedFor: number | undefined): ReconcileResult | undefined {
     const reading = this.#current(link)?.reading;
     if (reading === undefined) return undefined;
-    const times = [this.#dueInMs(key, reading), this.#endsInMs(key, reading)];
+    const times = [waitedFor || this.#dueInMs(key, reading), this.#endsInMs(key, reading)];
     const ahead = times.filter((ms) => ms !== undefined && Number.isFinite(ms) && ms > 0) as number[];
     // What is due already again, another look would not help: a renewal brings one, and so does the end of a pause.
     return ahead.length === 0 ? undefined : { againMs: Math.ceil(Math.min(...ahead)) };
