@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { isClusterName, isDnsLabel, isDnsName } from "../contract/index.ts";
+import { isClusterName, isDnsLabel, isDnsName, isSubdomain } from "../contract/index.ts";
 
 /** What one argument may be. */
 export interface Rule {
@@ -73,7 +73,10 @@ const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
 function isLabelKey(key: string): boolean {
   const [name = "", prefix, ...more] = key.split("/").reverse();
   return (
-    name !== "" && LABEL_VALUE.test(name) && (prefix === undefined || isDnsName(prefix)) && more.length === 0
+    name !== "" &&
+    LABEL_VALUE.test(name) &&
+    (prefix === undefined || isSubdomain(prefix)) &&
+    more.length === 0
   );
 }
 

@@ -38,6 +38,16 @@ export function isDnsName(text: string): boolean {
   return text.length <= 253 && text.split(".").every(isDnsLabel);
 }
 
+/**
+ * Whether `text` is what Kubernetes calls a DNS subdomain, as the names of most objects must be: as a DNS name, but that
+ * its labels may have any length.
+ */
+export function isSubdomain(text: string): boolean {
+  return (
+    text.length <= 253 && text.split(".").every((label) => /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(label))
+  );
+}
+
 /** What the names of federated services end in, and no cluster's mirrors. */
 const FEDERATED = "federated";
 

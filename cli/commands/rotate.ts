@@ -1,19 +1,21 @@
 import type { Command } from "commander";
 import { type Rotation, rotateCredentials } from "../../stacks/automation.ts";
 import { ExitCode } from "../exit.ts";
+import { wholeNumber } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface RotateOptions {
   file: string;
   source?: string;
   target?: string;
+  parallel: number;
   json?: boolean;
 }
 
 const EXAMPLES = `
 The controllers renew their tokens by themselves. This is for one that ended while its controller was off, or that may be in
-wrong hands. Mirrors stay as they are. The tokens before go on to their end, a week at the most: to end them at once, delete
-the ServiceAccount of the remote access in the target, run \`isthmus up\`, then this.
+wrong hands. Mirrors stay as they are. The tokens before go on to their end, a week at the most; docs/cli.md says how to end
+them at once.
 
 Examples:
   $ isthmus rotate credentials                       of every link
@@ -31,6 +33,7 @@ export function rotateCommand(program: Command, terminal: Terminal, exit: (code:
     .option("-f, --file <path>", "the declaration of the mesh", "mesh.yaml")
     .option("--source <name>", "only links of this cluster (default: of all)")
     .option("--target <name>", "only links to this cluster (default: to all)")
+    .option("--parallel <n>", "how many links are worked on at once", wholeNumber, 4)
     .option("--json", "print the result as JSON")
     .option("--verbose", "say where in the code an error happened")
     .addHelpText("after", EXAMPLES)

@@ -106,6 +106,18 @@ export function headlessSlices(
   return slices.length > 0 ? slices : [emptySlice(mirror, "IPv4", 0)];
 }
 
+/** The slices of a headless mirror whose pods are not all known yet: who is in them stays. */
+export function keptHeadlessSlices(mirror: Service, existing: readonly EndpointSlice[]): EndpointSlice[] {
+  return existing.map(({ metadata, addressType, endpoints = [] }) => {
+    const family = addressType === "IPv6" ? "IPv6" : "IPv4";
+    return {
+      ...emptySlice(mirror, family, 0),
+      ...sliceFrame(mirror, metadata.name, family),
+      endpoints,
+    };
+  });
+}
+
 type PodAddress = { ip: string; host: string; ready: boolean };
 
 function packed(

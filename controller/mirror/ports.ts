@@ -58,6 +58,7 @@ export class EgressPorts {
     for (const servicePort of gone) this.#giveBack(mirror, servicePort);
     for (const servicePort of fresh)
       this.#take(mirror, servicePort, this.#choose(purpose(mirror, servicePort)));
+    this.#refused.delete(mirror);
     if (gone.length > fresh.length) this.#tellRefused();
     return new Map(this.#assigned.get(mirror));
   }
@@ -69,6 +70,7 @@ export class EgressPorts {
 
   /** Give back all that a mirror has: it is gone, and not to come back. */
   release(mirror: string): void {
+    this.#refused.delete(mirror);
     const had = [...this.of(mirror).keys()];
     for (const servicePort of had) this.#giveBack(mirror, servicePort);
     if (had.length > 0) this.#tellRefused();

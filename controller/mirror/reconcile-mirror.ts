@@ -18,6 +18,7 @@ import {
   headlessSlices,
   isMirroredByPod,
   isMirrorOfPod,
+  keptHeadlessSlices,
   type PodEndpoint,
 } from "./headless.ts";
 import type { MirrorObjects, Plan } from "./mirror-objects.ts";
@@ -130,7 +131,9 @@ export class MirrorReconciler {
         service: desiredService(remote, link, { ...shape, ...(direct && { gateway: way.gateway }) }),
         slices: (service, existing) => {
           // Who its pods are is known once all slices have been listed.
-          if (headless && !target.listed && existing.length > 0) return [...existing];
+          const wasHeadless = mirror?.spec?.clusterIP === "None";
+          if (headless && wasHeadless && !target.listed && existing.length > 0)
+            return keptHeadlessSlices(service, existing);
           if (headless) return headlessSlices(service, pods, existing);
           return direct ? backendSlices(service, existing, way.backend) : [];
         },

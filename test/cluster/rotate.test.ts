@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
@@ -66,6 +66,20 @@ test("new credentials end what a revoked token began, and no mirror is touched",
   for (const key of Object.keys(were).filter((each) => each.includes("web-remote"))) {
     expect(are[key]).toBe(were[key]);
   }
+});
+
+test("credentials that a link cannot be connected by are no success, though it was connected before", async () => {
+  await least.remoteAccess();
+  await least.link({ kubeconfig: await world.kubeconfig() });
+  const { stop } = await world.start({ credentials: await least.controller() });
+  await world.reason("Connected", "Connected");
+  const mesh = JSON.parse(await readFile(file, "utf8"));
+  mesh.clusters[1].apiServer = "https://127.0.0.1:1";
+  await writeFile(file, JSON.stringify(mesh));
+  const link = `the Link ${world.isthmus}/remote of cluster source-${world.id} has new credentials, and`;
+  expect((await rotateCredentials({ file }))[0]?.problem).toContain(`${link} is not connected: `);
+  await stop();
+  expect((await rotateCredentials({ file }))[0]?.problem).toBe(`${link} its controller does not use them`);
 });
 
 test("what is missing is said, in which cluster, and nothing is changed", async () => {

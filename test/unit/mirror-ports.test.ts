@@ -25,8 +25,10 @@ describe("egress ports", () => {
     const ports = new EgressPorts({ first: 20_000, last: 20_001 }, (mirror) => told.push(mirror));
     ports.assign("ns/a", [80]);
     ports.assign("ns/b", [80]);
-    for (const mirror of ["ns/c", "ns/d", "ns/c"]) expect(ports.assign(mirror, [80])).toBeUndefined();
+    for (const mirror of ["ns/c", "ns/d", "ns/c", "ns/gone"])
+      expect(ports.assign(mirror, [80])).toBeUndefined();
     ports.release("ns/none");
+    ports.release("ns/gone");
     ports.assign("ns/a", [81]);
     expect(told).toEqual([]);
     ports.release("ns/b");

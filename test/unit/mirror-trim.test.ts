@@ -33,6 +33,12 @@ describe("of an exported service", () => {
     expect(trimmed.tooLarge).toEqual({ huge: 100_004 });
   });
 
+  test("a port's protocol by a name with the longest prefix that there can be is taken", () => {
+    const appProtocol = `${"p".repeat(253)}/${"n".repeat(63)}`;
+    const service = anExport("web", { ports: [{ port: 80, appProtocol }] });
+    expect(trimmedService(service, CLUSTER).spec?.ports).toEqual([{ port: 80, appProtocol }]);
+  });
+
   test.each<[string, Service]>([
     ["whose name is none", anExport("../../x")],
     ["whose namespace is none", anExport("web", { namespace: "a b" })],
@@ -88,6 +94,12 @@ describe("of a slice", () => {
     expect(trimmedSlice(slice({ endpoints: [odd] }), CLUSTER)?.endpoints).toMatchObject([
       { conditions: { ready: true } },
     ]);
+  });
+
+  test.each([64, 253])("with a name of %i characters in one piece is taken: Kubernetes does", (length) => {
+    const long = slice({ endpoints: [pod] });
+    long.metadata.name = "n".repeat(length);
+    expect(trimmedSlice(long, CLUSTER)).toMatchObject({ metadata: { name: long.metadata.name } });
   });
 
   test("written by hand without the label, all the same where its endpoints have hostnames", () => {

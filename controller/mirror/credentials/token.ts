@@ -1,4 +1,4 @@
-import { isDnsLabel, isDnsName } from "../../../contract/index.ts";
+import { isDnsLabel, isSubdomain } from "../../../contract/index.ts";
 
 /** What a token says of itself. Nobody has checked that: it is good for planning, and for nothing else. */
 export interface TokenClaims {
@@ -44,5 +44,5 @@ function accountOf(subject: unknown): TokenClaims["account"] {
   if (typeof subject !== "string") return undefined;
   const [system, kind, namespace = "", name = "", ...more] = subject.split(":");
   if (system !== "system" || kind !== "serviceaccount" || more.length > 0) return undefined;
-  return isDnsLabel(namespace) && isDnsName(name) ? { namespace, name } : undefined;
+  return isDnsLabel(namespace) && isSubdomain(name) ? { namespace, name } : undefined;
 }

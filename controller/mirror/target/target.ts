@@ -45,7 +45,7 @@ const MAX_BYTES = 64 * 1024 * 1024;
 /** Most bytes taken of one answer: a page that is longer is asked for in smaller ones. */
 const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 
-/** Over HTTP/2 one carries everything. Where a proxy does not speak it, each watch has its own, those of gateways too. */
+/** Over HTTP/2 one carries everything, if nothing is the matter. Where a proxy does not speak it, each watch has its own, those of gateways too. */
 const MAX_CONNECTIONS = 32;
 
 export const connectToTarget: Connect = (cluster, credentials) =>

@@ -3,7 +3,7 @@ import {
   GATEWAY_NAMESPACE_ANNOTATION,
   HEADLESS_LABEL,
   isDnsLabel,
-  isDnsName,
+  isSubdomain,
   SERVICE_NAME_LABEL,
 } from "../../../contract/index.ts";
 import { notAnApiServer } from "../../kube/answer.ts";
@@ -78,7 +78,7 @@ export function trimmedSlice(slice: EndpointSlice, cluster: string): EndpointSli
   const check = checker(slice, "EndpointSlice", cluster);
   const { namespace = "", name, uid, resourceVersion } = slice.metadata;
   check("metadata", [name, namespace, uid, resourceVersion].every(isText));
-  check("metadata.name", isDnsName(name));
+  check("metadata.name", isSubdomain(name));
   check("metadata.namespace", isDnsLabel(namespace));
   check("metadata.labels", isTexts(slice.metadata.labels));
   const labels = slice.metadata.labels ?? {};
@@ -174,7 +174,10 @@ function isPort(port: unknown): port is ServicePort {
   const { port: number, name, protocol, targetPort, appProtocol } = port;
   return (
     isPortNumber(number) &&
-    [name, protocol, appProtocol].every(isShortText) &&
+    [name, protocol].every(isShortText) &&
+    // A name with a prefix.
+    isText(appProtocol) &&
+    String(appProtocol ?? "").length <= 317 &&
     (targetPort === undefined || targetPort === null || isPortNumber(targetPort) || isShortText(targetPort))
   );
 }
