@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { credentialsSecretName, TOKEN_LIFETIME_SECONDS } from "../contract/index.ts";
 import { type ApiServer, tokenKubeconfig } from "./kubeconfig.ts";
-import { type OperatorAccess, operatorConfig, reasonOf } from "./operator.ts";
+import { coreApi, type OperatorAccess, reasonOf } from "./operator.ts";
 
 export interface CredentialsArgs {
   source: { name: string; access: OperatorAccess };
@@ -72,11 +72,6 @@ export async function requestToken(
       error,
     );
   }
-}
-
-export async function coreApi(access: OperatorAccess) {
-  const { CoreV1Api } = await import("@kubernetes/client-node");
-  return (await operatorConfig(access)).makeApiClient(CoreV1Api);
 }
 
 function failure(what: string, error: unknown): Error {

@@ -1,4 +1,4 @@
-import type { KubeConfig } from "@kubernetes/client-node";
+import type { CoreV1Api, KubeConfig } from "@kubernetes/client-node";
 
 /** How an operator reaches a cluster. */
 export interface OperatorAccess {
@@ -15,6 +15,12 @@ export async function operatorConfig(access: OperatorAccess): Promise<KubeConfig
   else config.loadFromFile(access.kubeconfig);
   config.setCurrentContext(access.context);
   return config;
+}
+
+/** The core API, as the operator. */
+export async function coreApi(access: OperatorAccess): Promise<CoreV1Api> {
+  const { CoreV1Api } = await import("@kubernetes/client-node");
+  return (await operatorConfig(access)).makeApiClient(CoreV1Api);
 }
 
 /** What went wrong with a call to an API server, as short as it can be said. */

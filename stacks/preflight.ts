@@ -1,8 +1,8 @@
 import { type ApiServer, apiServerOf } from "../components/kubeconfig.ts";
-import { type OperatorAccess, operatorConfig, reasonOf } from "../components/operator.ts";
+import { coreApi, type OperatorAccess, operatorConfig, reasonOf } from "../components/operator.ts";
 import type { Mesh, MeshCluster, MeshExport } from "./mesh.ts";
 
-/** How long an API server may take to answer the first call, in milliseconds. */
+/** How long an API server may take to answer a call, in milliseconds. */
 const PATIENCE = 15_000;
 /** How many addresses a Link takes. */
 const MAX_ADDRESSES = 16;
@@ -58,25 +58,38 @@ async function problemsOf(mesh: Mesh, cluster: MeshCluster): Promise<string[]> {
 async function mustAnswer(access: OperatorAccess, server: string): Promise<void> {
   const { VersionApi } = await import("@kubernetes/client-node");
   const api = (await operatorConfig(access)).makeApiClient(VersionApi);
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer in ${PATIENCE / 1000} s`)), PATIENCE);
-  });
   try {
-    await Promise.race([api.getCode(), late]);
+    await inTime(api.getCode());
   } catch (error) {
     throw new Error(
       `its API server ${server} cannot be reached by context ${JSON.stringify(access.context)}: ${reasonOf(error)}`,
       { cause: error },
     );
+  }
+}
+
+/**
+ * What a call to an API server answers, or an error once that takes too long; the call itself goes on.
+ *
+ * @param what that it takes too long means, where the caller does not say so
+ */
+export async function inTime<T>(call: Promise<T>, what?: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`${what === undefined ? "" : `${what}: `}no answer in ${PATIENCE / 1000} s`)),
+      PATIENCE,
+    );
+  });
+  try {
+    return await Promise.race([call, late]);
   } finally {
     clearTimeout(timer);
   }
 }
 
 async function missingExport(access: OperatorAccess, entry: MeshExport): Promise<string[]> {
-  const { CoreV1Api } = await import("@kubernetes/client-node");
-  const api = (await operatorConfig(access)).makeApiClient(CoreV1Api);
+  const api = await coreApi(access);
   const { namespace, service: name } = entry;
   try {
     await api.readNamespacedService({ name, namespace });
@@ -98,8 +111,7 @@ async function missingExport(access: OperatorAccess, entry: MeshExport): Promise
  * @throws Error if there are none
  */
 export async function nodeAddresses(cluster: string, access: OperatorAccess): Promise<string[]> {
-  const { CoreV1Api } = await import("@kubernetes/client-node");
-  const api = (await operatorConfig(access)).makeApiClient(CoreV1Api);
+  const api = await coreApi(access);
   const { items } = await api.listNode();
   const addresses = items
     .flatMap((node) => node.status?.addresses ?? [])

@@ -1,8 +1,8 @@
 /** New credentials for links that exist, at once, by the operator's own access to their targets. */
 import { setTimeout as delay } from "node:timers/promises";
-import { coreApi, requestToken } from "../components/credentials.ts";
+import { requestToken } from "../components/credentials.ts";
 import { tokenKubeconfig } from "../components/kubeconfig.ts";
-import { type OperatorAccess, operatorConfig, reasonOf } from "../components/operator.ts";
+import { coreApi, type OperatorAccess, operatorConfig, reasonOf } from "../components/operator.ts";
 import {
   type Condition,
   CREDENTIALS_SECRET_KEY,
@@ -12,11 +12,12 @@ import {
   LINK_VERSION,
   type Link,
   remoteAccessName,
+  timestamp,
 } from "../contract/index.ts";
 import { Limit } from "./engines/limit.ts";
 import { loadMesh, type Mesh, type MeshCluster } from "./mesh.ts";
 import { targetsOf } from "./plan.ts";
-import { accessOf, apiServerFor, preflight } from "./preflight.ts";
+import { accessOf, apiServerFor, inTime, preflight } from "./preflight.ts";
 
 export interface RotateOptions {
   /** @default "mesh.yaml" */
@@ -49,8 +50,6 @@ export interface Rotation {
 const PARALLEL = 4;
 /** How often a Secret that the controller writes at the same time is tried. */
 const TRIES = 5;
-/** How long a call may take, in milliseconds. */
-const PATIENCE = 15_000;
 /** How long a controller may take to use new credentials, and how often it is looked whether it does. */
 const [TAKEN_UP_WITHIN, LOOK_EVERY] = [30_000, 500];
 /** A target that refuses a token has shown it by then: the controller asks it at once. */
@@ -139,19 +138,20 @@ async function replaceCredentials(place: Place, target: string, kubeconfig: stri
   const api = await coreApi(access);
   const name = credentialsSecretName(target);
   const data = { [CREDENTIALS_SECRET_KEY]: Buffer.from(kubeconfig).toString("base64") };
-  const what = `the Secret ${namespace}/${name} of cluster ${cluster} cannot be replaced`;
   for (let attempt = 1; ; attempt++) {
     try {
-      const secret = await inTime(api.readNamespacedSecret({ name, namespace }), what);
+      const secret = await inTime(api.readNamespacedSecret({ name, namespace }));
       const body = { ...secret, data: { ...secret.data, ...data } };
-      await inTime(api.replaceNamespacedSecret({ name, namespace, body, fieldManager: "isthmus" }), what);
+      await inTime(api.replaceNamespacedSecret({ name, namespace, body, fieldManager: "isthmus" }));
       return;
     } catch (error) {
       const { code } = error as { code?: unknown };
-      if (code === undefined) throw error;
       if (code === 409 && attempt < TRIES) continue;
       const hint = code === 404 ? ": bring the link up first, with isthmus up" : "";
-      throw new Error(`${what}: ${reasonOf(error)}${hint}`, { cause: error });
+      throw new Error(
+        `the Secret ${namespace}/${name} of cluster ${cluster} cannot be replaced: ${reasonOf(error)}${hint}`,
+        { cause: error },
+      );
     }
   }
 }
@@ -173,7 +173,7 @@ async function untilConnected(
   let last = "is not looked at by any controller";
   while (performance.now() < until) {
     try {
-      const link = (await inTime(api.getNamespacedCustomObject(ref), what)) as Link;
+      const link = (await inTime(api.getNamespacedCustomObject(ref))) as Link;
       const [connected, fresh] = [LINK_CONDITION.connected, LINK_CONDITION.credentialsFresh].map((type) =>
         link.status?.conditions?.find((condition) => condition.type === type),
       );
@@ -195,17 +195,5 @@ function notConnected(connected: Condition | undefined): string {
 /** When a token ends, as the controller writes it in the condition `CredentialsFresh`. */
 function endOf(token: string): string {
   const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
-  return `${new Date(exp * 1000).toISOString().slice(0, 19)}Z`;
-}
-
-async function inTime<T>(call: Promise<T>, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: no answer in ${PATIENCE / 1000} s`)), PATIENCE);
-  });
-  try {
-    return await Promise.race([call, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return timestamp(exp * 1000);
 }

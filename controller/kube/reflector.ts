@@ -30,7 +30,11 @@ export interface ReflectorOptions<T extends KubeObject> {
   log: Log;
   /** Objects a page. @default 500 */
   pageSize?: number;
-  /** How long a watch may be silent before another takes its place. @default 75000, up to a fifth more: bookmarks come every minute, if any */
+  /**
+   * How long a watch may be silent before another takes its place, up to a fifth more: bookmarks come every minute, if any.
+   *
+   * @default 75000
+   */
   idleTimeoutMs?: number;
   /** Pauses after failures. @default 100 ms doubling to 30 s */
   backoff?: { baseMs?: number; capMs?: number };

@@ -8,8 +8,9 @@ export type WatchEvent<T extends KubeObject> =
   | { type: "BOOKMARK"; object: { metadata: { resourceVersion: string } } };
 
 /**
- * The events of an open watch, one JSON object a line. Ends when the server ends the watch, or says nothing for too long. An `ERROR` event is thrown as
- * the `KubeError` that it stands for (410 means: list again); a line that is no event, as an `UnreachableError`.
+ * The events of an open watch, one JSON object a line. Ends when the server ends the watch, or says nothing for too long.
+ * An `ERROR` event is thrown as the `KubeError` that it stands for (410 means: list again); a line that is no event, as an
+ * `UnreachableError`.
  */
 export async function* readWatch<T extends KubeObject>(
   body: AsyncIterable<Buffer>,

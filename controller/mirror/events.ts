@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { LINK_GROUP, LINK_KIND, LINK_VERSION, type Link } from "../../contract/index.ts";
+import { LINK_GROUP, LINK_KIND, LINK_VERSION, type Link, timestamp } from "../../contract/index.ts";
 import type { Fence, KubeClient } from "../kube/client.ts";
 import type { Clock } from "../kube/clock.ts";
 import { isNotFound } from "../kube/errors.ts";
@@ -86,7 +86,7 @@ export class LinkEvents {
     const message = event.message.slice(0, MAX_MESSAGE);
     const digest = createHash("sha256").update(JSON.stringify([uid, event.type, event.reason, message]));
     const eventName = `${name.slice(0, 200)}.${digest.digest("hex").slice(0, 16)}`;
-    const now = `${new Date(this.#clock.now()).toISOString().slice(0, 19)}Z`;
+    const now = timestamp(this.#clock.now());
     const before = this.#counts.get(eventName);
     const count = (before?.count ?? 0) + 1;
     const first = before?.first ?? now;

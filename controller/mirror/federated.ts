@@ -73,7 +73,7 @@ export function desiredFederated(of: { namespace: string; name: string }, input:
     ...members.map(({ link }) => ({ link, entry: memberEntry(name, link), ports: portsOf(link, members) })),
     ...kept.map(({ link, entry, egressPorts }) => ({
       ...{ link, entry },
-      // Those that its slice still names, where they are outside the range: nobody else is to get them should they be in it again.
+      // Outside the range those that its slice still names: nobody else is to get them should they be in it again.
       ports: egressPorts ?? actual?.metadata.annotations?.[memberPortsKey(link)],
     })),
   ].sort((a, b) => (a.entry < b.entry ? -1 : 1));

@@ -4,6 +4,7 @@ import {
   IN_SLICES_GATE,
   SLICE_MANAGED_BY_LABEL,
   SLICE_MANAGER,
+  timestamp,
 } from "../../contract/index.ts";
 import { type EndpointSlice, keyOf, type Pod } from "../kube/objects.ts";
 import { PODS } from "../kube/resource.ts";
@@ -72,7 +73,7 @@ export class ReadinessGates {
         status: "True",
         reason: "NamedByAllSlices",
         message: "every mirror's slice names this pod",
-        lastTransitionTime: `${now.toISOString().slice(0, 19)}Z`,
+        lastTransitionTime: timestamp(now),
       };
       const shelf = { resource: PODS, store: this.#source.pods };
       const body = { status: { conditions: [condition] } };

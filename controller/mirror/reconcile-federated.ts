@@ -251,9 +251,8 @@ export class FederatedReconciler {
     return [
       ...admitted.flatMap((each) => {
         const { remote, target } = each.member;
-        const wasEmpty = existing.some(
-          (slice) => isMarkedEmpty(slice) && clusterOf(slice) === target.cluster,
-        );
+        const wasEmpty = () =>
+          existing.some((slice) => isMarkedEmpty(slice) && clusterOf(slice) === target.cluster);
         const empty = target.isEmpty(remote, wasEmpty);
         return memberSlices(service, each, { ...backends.of(each.link), empty });
       }),

@@ -123,7 +123,7 @@ export class MirrorReconciler {
     if (!direct) ports.release(key);
 
     const pods = headless ? this.#podEndpoints(claim) : [];
-    const wasEmpty = source.slices.by(BY_MIRROR, key).some(isMarkedEmpty);
+    const wasEmpty = () => source.slices.by(BY_MIRROR, key).some(isMarkedEmpty);
     const way = ways.of(link, remote, mirror, target.isEmpty(remote, wasEmpty));
     const shape = { ports: examined.ports, mode, headless, egressPorts };
     const refusal = await this.#ensure(

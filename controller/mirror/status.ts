@@ -9,6 +9,7 @@ import {
   type LinkServiceStatus,
   type LinkStatus,
   SERVICE_REASON,
+  timestamp,
 } from "../../contract/index.ts";
 
 export type LinkReason = (typeof LINK_REASON)[keyof typeof LINK_REASON];
@@ -155,9 +156,4 @@ function firstBytes(services: readonly LinkServiceStatus[], limit: number): Link
 
 function bytesOf(value: object): number {
   return Buffer.byteLength(JSON.stringify(value));
-}
-
-/** As Kubernetes writes times: whole seconds. */
-function timestamp(now: Date): string {
-  return `${now.toISOString().slice(0, 19)}Z`;
 }

@@ -1,4 +1,4 @@
-import { LINK_CONDITION, LINK_REASON } from "../../../contract/index.ts";
+import { LINK_CONDITION, LINK_REASON, timestamp } from "../../../contract/index.ts";
 import type { ConnectionState, LinkReason } from "../status.ts";
 import { plannedAt, renewable } from "./renewal.ts";
 import type { TokenClaims } from "./token.ts";
@@ -66,8 +66,4 @@ export function noFreshness(reason: LinkReason): LinkCondition {
 
 function condition(status: ConnectionState["status"], reason: LinkReason, message: string): LinkCondition {
   return { type: LINK_CONDITION.credentialsFresh, status, reason, message };
-}
-
-function timestamp(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }

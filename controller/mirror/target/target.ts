@@ -45,9 +45,13 @@ const MAX_BYTES = 64 * 1024 * 1024;
 /** Most bytes taken of one answer: a page that is longer is asked for in smaller ones. */
 const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 
-/** Over HTTP/2 one carries everything, if nothing is the matter. Where a proxy does not speak it, each watch has its own, those of gateways too. */
+/**
+ * Over HTTP/2 one carries everything, if nothing is the matter. Where a proxy does not speak it, each watch has its own,
+ * those of gateways too.
+ */
 const MAX_CONNECTIONS = 32;
 
+/** Connections over the network. */
 export const connectToTarget: Connect = (cluster, credentials) =>
   new KubeClient({
     cluster,
@@ -188,8 +192,8 @@ export class Target {
    *
    * @param was what its mirror says, which is good until all slices have been listed
    */
-  isEmpty(service: Service, was: boolean): boolean {
-    if (!this.listed) return was;
+  isEmpty(service: Service, was: () => boolean): boolean {
+    if (!this.listed) return was();
     const slices = this.slicesOf(service);
     return slices.length > 0 && !slices.some(({ endpoints = [] }) => endpoints.some(isReady));
   }
