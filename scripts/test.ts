@@ -1,12 +1,12 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { join, relative } from "node:path";
+import { parseArgs, stripVTControlCharacters } from "node:util";
 import { $, chalk, which } from "zx";
 
 /**
- * `npm test [-- TIER…] [--keep]`: every tier that this machine can run, one line for each that it cannot, and a last line
- * with the sum. Clusters that were not up before are taken down again, unless `--keep`.
+ * `npm test [-- TIER…] [--keep]`: every tier that this machine can run, one line for each that it cannot, the failures once
+ * more, and a last line with the sum. Clusters that were not up before are taken down again, unless `--keep`.
  */
 
 interface Tier {
@@ -51,7 +51,22 @@ interface Sum {
   skipped: number;
 }
 
-async function runTier(tier: Tier, folder: string): Promise<Sum> {
+/** What this program reads of the report that Jest writes for a tier. */
+interface Report {
+  numPassedTests: number;
+  numFailedTests: number;
+  numPendingTests: number;
+  numTodoTests: number;
+  numRuntimeErrorTestSuites: number;
+  testResults: {
+    name: string;
+    /** What went wrong with the file as a whole, or all that went wrong in it. */
+    message: string;
+    assertionResults: { fullName: string; status: string; failureMessages: string[] }[];
+  }[];
+}
+
+async function runTier(tier: Tier, folder: string): Promise<Report> {
   const report = join(folder, `${tier.name}.json`);
   const options = ["--selectProjects", tier.name, "--json", "--outputFile", report];
   // Tests that share clusters run one file at a time, and a connection that one of them left open holds nobody up.
@@ -63,13 +78,18 @@ async function runTier(tier: Tier, folder: string): Promise<Sum> {
   const text = await readFile(report, "utf8").catch(() => undefined);
   if (text === undefined)
     throw new Error(`the ${tier.name} tier ended without a report (exit code ${run.exitCode})`);
-  const result = JSON.parse(text);
-  return {
-    passed: result.numPassedTests,
-    // A file that could not even be loaded is a failure, though no test of it ran.
-    failed: result.numFailedTests + result.numRuntimeErrorTestSuites,
-    skipped: result.numPendingTests + result.numTodoTests,
-  };
+  return JSON.parse(text);
+}
+
+/** Each failure with its file, name and messages: what Jest prints of them is far up, or cut off, where a log ends. */
+function failuresOf({ testResults }: Report): string[] {
+  return testResults.flatMap(({ name, message, assertionResults }) => {
+    const file = relative(process.cwd(), name);
+    const failed = assertionResults.filter(({ status }) => status === "failed");
+    // A file that could not be loaded has no tests to blame.
+    if (failed.length === 0) return assertionResults.length === 0 && message ? [`${file}\n${message}`] : [];
+    return failed.map((test) => `${file}: ${test.fullName}\n${test.failureMessages.join("\n")}`);
+  });
 }
 
 async function main(): Promise<number> {
@@ -99,6 +119,7 @@ async function main(): Promise<number> {
   );
   const sum: Sum = { passed: 0, failed: 0, skipped: 0 };
   const notRun: string[] = [];
+  const failures: string[] = [];
   const started = new Set<string>();
   try {
     for (const [index, tier] of chosen.entries()) {
@@ -114,10 +135,12 @@ async function main(): Promise<number> {
       }
       if (tier.images)
         await $({ stdio: ["ignore", 2, 2] })`node scripts/images/main.ts load ${tier.clusters?.names ?? []}`;
-      const result = await runTier(tier, folder);
-      sum.passed += result.passed;
-      sum.failed += result.failed;
-      sum.skipped += result.skipped;
+      const report = await runTier(tier, folder);
+      sum.passed += report.numPassedTests;
+      // A file that could not even be loaded is a failure, though no test of it ran.
+      sum.failed += report.numFailedTests + report.numRuntimeErrorTestSuites;
+      sum.skipped += report.numPendingTests + report.numTodoTests;
+      failures.push(...failuresOf(report));
       const needed = new Set(chosen.slice(index + 1).flatMap((later) => later.clusters?.names ?? []));
       const done = [...started].filter((name) => !needed.has(name));
       if (!values.keep && done.length > 0) {
@@ -129,6 +152,7 @@ async function main(): Promise<number> {
     if (!values.keep && started.size > 0) await clusters("down", ...started);
     await rm(folder, { recursive: true, force: true });
   }
+  for (const failure of failures) console.log(`failed: ${stripVTControlCharacters(failure)}\n`);
   for (const line of notRun) console.log(line);
   console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
   return sum.failed === 0 && sum.passed > 0 ? 0 : 1;

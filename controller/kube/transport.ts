@@ -12,10 +12,12 @@ const TCP_KEEPALIVE_MS = 15_000;
 
 /**
  * When the answer to a call begins just after the call was given up, Node makes a stream for it that nobody asked for and
- * nobody listens to. The error that it emits when its connection breaks would end the process.
+ * nobody listens to. The error that it emits when its connection breaks would end the process. The channel is the
+ * process's, so where this module is loaded several times, as Jest does, one listener is enough.
  */
 subscribe("http2.client.stream.created", (message) => {
-  (message as { stream: EventEmitter }).stream.on("error", () => undefined);
+  const { stream } = message as { stream: EventEmitter };
+  if (stream.listenerCount("error") === 0) stream.on("error", () => undefined);
 });
 
 export interface TransportOptions {
