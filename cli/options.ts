@@ -1,6 +1,7 @@
 /** Options that several commands share. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { EngineName } from "../stacks/automation.ts";
+import { PARALLEL } from "../stacks/parallel.ts";
 
 /** As commander hands them over. */
 export interface CommonOptions {
@@ -18,7 +19,7 @@ export function withCommonOptions(command: Command): Command {
         .choices(Object.values(EngineName))
         .env("ISTHMUS_ENGINE"),
     )
-    .option("--parallel <n>", "how many stacks are worked on at once", wholeNumber, 4)
+    .option("--parallel <n>", "how many stacks are worked on at once", wholeNumber, PARALLEL)
     .option("--verbose", "say everything, and where in the code an error happened");
 }
 

@@ -100,9 +100,7 @@ export class Mesh extends pulumi.ComponentResource {
       clusters: required({
         allowed:
           "a list of clusters, each with a provider and a name of its own that is a DNS label, and not federated",
-        test: () =>
-          rules.dnsLabels.test(names) &&
-          args.clusters.every(({ name, provider }) => rules.clusterName.test(name) && provider),
+        test: () => rules.clusterNames.test(names) && args.clusters.every(({ provider }) => provider),
       }),
       exports: {
         allowed: `a list of { cluster, namespace, service }, each cluster one of ${names.join(", ")}`,

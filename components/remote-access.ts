@@ -8,7 +8,7 @@ import {
 } from "../contract/index.ts";
 import { makeAccount } from "./account.ts";
 import { labelsOf } from "./labels.ts";
-import { checked, dnsLabel, type Rule, required } from "./validation.ts";
+import { checked, clusterName, dnsLabel, type Rule, required } from "./validation.ts";
 
 /** Arguments of a `RemoteAccess`. */
 export interface RemoteAccessArgs {
@@ -60,7 +60,7 @@ export class RemoteAccess extends pulumi.ComponentResource {
 
   constructor(name: string, args: RemoteAccessArgs, opts?: pulumi.ComponentResourceOptions) {
     const valid = checked("RemoteAccess", name, args, {
-      source: required(dnsLabel),
+      source: required(clusterName),
       namespace: dnsLabel,
       maxTokenLifetimeSeconds: lifetime,
       maxRenewedTokenLifetimeSeconds: lifetime,

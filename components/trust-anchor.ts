@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
-import { checked, dnsLabels, dnsName, positiveInteger, required } from "./validation.ts";
+import { checked, clusterNames, dnsLabels, dnsName, positiveInteger, required } from "./validation.ts";
 
 /** A cluster's certificate authority: it signs the certificates of that cluster's gateway and of nothing else. */
 export interface Issuer {
@@ -68,7 +68,7 @@ export class TrustAnchor extends pulumi.ComponentResource {
   constructor(name: string, args: TrustAnchorArgs, opts?: pulumi.ComponentResourceOptions) {
     const valid = checked("TrustAnchor", name, args, {
       trustDomain: required(dnsName),
-      clusters: required(dnsLabels),
+      clusters: required(clusterNames),
       anchors: {
         allowed: `${dnsLabels.allowed}; at least one`,
         test: (value) => dnsLabels.test(value) && (value as string[]).length > 0,

@@ -97,11 +97,19 @@ export const boolean: Rule = { allowed: "true or false", test: (value) => typeof
 
 export const dnsLabels: Rule = {
   allowed: "a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends",
-  test: (value) =>
-    Array.isArray(value) &&
-    value.every((label) => dnsLabel.test(label)) &&
-    new Set(value).size === value.length,
+  test: (value) => areDifferent(value, dnsLabel),
 };
+
+export const clusterNames: Rule = {
+  allowed: `${dnsLabels.allowed}; and none of them federated, in which the names of federated services end`,
+  test: (value) => areDifferent(value, clusterName),
+};
+
+function areDifferent(value: unknown, rule: Rule): boolean {
+  return (
+    Array.isArray(value) && value.every((each) => rule.test(each)) && new Set(value).size === value.length
+  );
+}
 
 /** Labels with their values, as a selector has them. */
 export const labels: Rule = {

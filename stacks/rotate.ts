@@ -16,6 +16,7 @@ import {
 } from "../contract/index.ts";
 import { Limit } from "./engines/limit.ts";
 import { loadMesh, type Mesh, type MeshCluster } from "./mesh.ts";
+import { PARALLEL } from "./parallel.ts";
 import { targetsOf } from "./plan.ts";
 import { accessOf, apiServerFor, inTime, preflight } from "./preflight.ts";
 
@@ -47,7 +48,6 @@ export interface Rotation {
   problem?: string;
 }
 
-const PARALLEL = 4;
 /** How often a Secret that the controller writes at the same time is tried. */
 const TRIES = 5;
 /** How long a controller may take to use new credentials, and how often it is looked whether it does. */

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { type Rotation, rotateCredentials } from "../../stacks/automation.ts";
+import { PARALLEL } from "../../stacks/parallel.ts";
 import { ExitCode } from "../exit.ts";
 import { wholeNumber } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
@@ -33,7 +34,7 @@ export function rotateCommand(program: Command, terminal: Terminal, exit: (code:
     .option("-f, --file <path>", "the declaration of the mesh", "mesh.yaml")
     .option("--source <name>", "only links of this cluster (default: of all)")
     .option("--target <name>", "only links to this cluster (default: to all)")
-    .option("--parallel <n>", "how many links are worked on at once", wholeNumber, 4)
+    .option("--parallel <n>", "how many links are worked on at once", wholeNumber, PARALLEL)
     .option("--json", "print the result as JSON")
     .option("--verbose", "say where in the code an error happened")
     .addHelpText("after", EXAMPLES)

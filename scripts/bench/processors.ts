@@ -21,9 +21,15 @@ export async function setApart(clusters: readonly string[]): Promise<() => Promi
   });
   const half = Math.floor(processors / 2);
   const all = range(0, processors);
-  await confine(servers, range(0, half));
-  await confine([process.pid], range(half, processors));
-  return () => confine([...servers, process.pid], all);
+  const restore = () => confine([...servers, process.pid], all);
+  try {
+    await confine(servers, range(0, half));
+    await confine([process.pid], range(half, processors));
+  } catch (error) {
+    await restore();
+    throw error;
+  }
+  return restore;
 }
 
 /** Processors `from` to before `to`, as taskset names them. */

@@ -4,6 +4,7 @@ import { chooseEngine } from "../engines/choose.ts";
 import { type Engine, StackError, type StackResult } from "../engines/engine.ts";
 import type { Properties } from "../engines/wire.ts";
 import { loadMesh, type Mesh } from "../mesh.ts";
+import { PARALLEL } from "../parallel.ts";
 import { preflight } from "../preflight.ts";
 import { type MeshEvent, type MeshResult, meshResult, type StackOutcome } from "./result.ts";
 import { inOrder } from "./schedule.ts";
@@ -22,8 +23,6 @@ export interface RunOptions {
   signal?: AbortSignal;
   onEvent?: (event: MeshEvent) => void;
 }
-
-const PARALLEL = 4;
 
 /**
  * Brings a mesh to where its declaration says: creates, updates, and removes what is not declared any more. A stack that

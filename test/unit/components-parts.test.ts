@@ -122,7 +122,10 @@ describe("a remote access", () => {
     );
   });
 
-  test("refuses a life that Kubernetes would refuse", () => {
+  test("refuses a source that no cluster is called, and a life that Kubernetes would refuse", () => {
+    expect(messageOf(() => new RemoteAccess("demo", { source: "federated" }))).toBe(
+      'RemoteAccess "demo": source is "federated"; it must be a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at its ends; and not federated, in which the names of federated services end',
+    );
     expect(messageOf(() => new RemoteAccess("demo", { source: "east", maxTokenLifetimeSeconds: 60 }))).toBe(
       'RemoteAccess "demo": maxTokenLifetimeSeconds is 60; it must be a number of seconds from 600, the shortest life that Kubernetes gives a token, to 4294967296',
     );

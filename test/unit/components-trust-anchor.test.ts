@@ -108,7 +108,12 @@ describe("a trust anchor", () => {
     [
       "two clusters of one name",
       { clusters: ["east", "east"] },
-      'TrustAnchor "demo": clusters is ["east","east"]; it must be a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends',
+      'TrustAnchor "demo": clusters is ["east","east"]; it must be a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends; and none of them federated, in which the names of federated services end',
+    ],
+    [
+      "a cluster that is called as federated services are",
+      { clusters: ["east", "federated"] },
+      'TrustAnchor "demo": clusters is ["east","federated"]; it must be a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends; and none of them federated, in which the names of federated services end',
     ],
     [
       "a signer that is no anchor",
