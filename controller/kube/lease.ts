@@ -1,4 +1,5 @@
-import type { Fence, KubeClient } from "./client.ts";
+import type { CallOptions, Fence } from "./calls.ts";
+import type { KubeClient } from "./client.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { FencedError, isAlreadyExists, isConflict, isNotFound } from "./errors.ts";
 import type { Log } from "./log.ts";
@@ -23,6 +24,9 @@ export interface LeaderElectionOptions {
   random?: () => number;
   log: Log;
 }
+
+/** How long giving the lease up may take, and an answer that is still awaited when we stop. */
+const GIVE_UP_MS = 3_000;
 
 /** For `/state`. */
 export interface LeaderElectionState {
@@ -102,6 +106,7 @@ export class LeaderElection {
     for (;;) {
       const wonAt = await this.#acquire(signal);
       if (wonAt === undefined) return;
+      if (signal.aborted) return await this.#release();
       const term = new AbortController();
       const over = new AbortController();
       const stop = () => term.abort(signal.reason);
@@ -151,6 +156,7 @@ export class LeaderElection {
       if (over.aborted) return "held";
       const sentAt = this.#clock.monotonic();
       const outcome = left() > 0 ? await this.#attempt(left(), over) : "unsure";
+      if (over.aborted) return outcome === "other" ? "lost" : "held";
       if (outcome === "held") this.#leadsUntil = until = sentAt + renewDeadlineMs;
       if (outcome !== "other" && left() > 0) continue;
       const error =
@@ -162,14 +168,18 @@ export class LeaderElection {
     }
   }
 
-  /** Take or renew the lease, if it is ours to take. Never throws: what failed is `unsure`. */
+  /**
+   * Take or renew the lease, if it is ours to take. Never throws: what failed is `unsure`. When `signal` is aborted, what has
+   * been asked may be done all the same, so its answer is waited for a little: a lease that we have can be given up.
+   */
   async #attempt(limitMs: number, signal: AbortSignal): Promise<"held" | "other" | "unsure"> {
     const limit = new AbortController();
-    const stop = () => limit.abort(signal.reason);
+    const abortAfter = (ms: number, reason: Error) => this.#clock.after(ms, () => limit.abort(reason));
+    const timers = [abortAfter(limitMs, new Error("no answer in time"))];
+    const stop = () => timers.push(abortAfter(GIVE_UP_MS, new Error("no answer while stopping")));
     signal.addEventListener("abort", stop, { once: true });
-    const cancel = this.#clock.after(limitMs, () => limit.abort(new Error("no answer in time")));
     try {
-      if (this.#mustLook || !this.#isOurs()) await this.#look(limit.signal);
+      if (this.#mustLook || !this.#isOurs()) await this.#look({ signal: limit.signal });
       if (!this.#isOurs() && !this.#isFree()) return "other";
       await this.#write(limit.signal);
       this.#lastError = undefined;
@@ -177,21 +187,20 @@ export class LeaderElection {
     } catch (error) {
       // Whatever we believed about the lease may be wrong now.
       this.#mustLook = true;
-      if (signal.aborted) return "unsure";
       const routine = isConflict(error) || isAlreadyExists(error) || isNotFound(error);
       this.#log[routine ? "debug" : "warn"]("could not take or renew the lease", { error });
       this.#lastError = error;
       return "unsure";
     } finally {
-      cancel();
+      for (const cancel of timers) cancel();
       signal.removeEventListener("abort", stop);
     }
   }
 
-  async #look(signal: AbortSignal): Promise<void> {
+  async #look(options: CallOptions): Promise<void> {
     const { client, namespace, name } = this.#options;
     try {
-      this.#saw(await client.get(LEASES, { namespace, name }, { signal }));
+      this.#saw(await client.get(LEASES, { namespace, name }, options));
     } catch (error) {
       if (!isNotFound(error)) throw error;
       this.#seen = undefined;
@@ -223,11 +232,14 @@ export class LeaderElection {
 
   async #release(): Promise<void> {
     const { client } = this.#options;
-    const lease = this.#seen?.lease;
-    if (this.#mustLook || !lease) return;
+    const options = { timeoutMs: GIVE_UP_MS, unthrottled: true };
     try {
+      // A renewal that failed just now has not cost us the lease.
+      if (this.#mustLook) await this.#look(options);
+      const lease = this.#seen?.lease;
+      if (!lease || !this.#isOurs()) return;
       const spec = { ...lease.spec, holderIdentity: "", leaseDurationSeconds: 1 };
-      await client.update(LEASES, { ...lease, spec }, { timeoutMs: 3_000, unthrottled: true });
+      await client.update(LEASES, { ...lease, spec }, options);
       this.#log.info("lease given up");
     } catch (error) {
       this.#log.info("lease not given up: it runs out by itself", { error });

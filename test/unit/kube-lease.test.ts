@@ -36,6 +36,8 @@ describe("a leader election", () => {
 
   afterEach(async () => {
     for (const stop of stops.splice(0)) stop.abort();
+    // Whoever still waits for an answer waits no longer.
+    await api.unreachable();
     await Promise.allSettled(running.splice(0));
     await client.close();
     await api.close();
@@ -239,6 +241,51 @@ describe("a leader election", () => {
     expect(held()).toMatchObject({ holderIdentity: "", leaseDurationSeconds: 1 });
     const next = stand("b");
     await eventually(() => next.terms.length === 1);
+  });
+
+  test("gives the lease up when it is stopped while a renewal is under way", async () => {
+    const { stop, terms, done } = stand("a");
+    await eventually(() => terms.length === 1);
+    api.faults.inject({ kind: "delay", ms: 100 }, { when: ({ method }) => method === "PUT" });
+    const asked = api.requests.length;
+    await clock.advance(2_000);
+    await eventually(() => api.requests.length > asked);
+    stop.abort();
+    await done;
+    expect(held()).toMatchObject({ holderIdentity: "" });
+  });
+
+  test("gives the lease up when it is stopped after a renewal that failed", async () => {
+    const { stop, terms, done } = stand("a");
+    await eventually(() => terms.length === 1);
+    api.faults.inject({ kind: "drop-after" }, { when: ({ method }) => method === "PUT" });
+    await pass(2_000);
+    stop.abort();
+    await done;
+    expect(held()).toMatchObject({ holderIdentity: "" });
+  });
+
+  test("does not keep a lease that it gets while it is being stopped, nor begins its work", async () => {
+    api.faults.inject({ kind: "delay", ms: 100 }, { when: ({ method }) => method === "POST" });
+    const { election, stop, terms, done } = stand("a");
+    await eventually(() => api.requests.some(({ method }) => method === "POST"));
+    stop.abort();
+    await done;
+    expect(held()).toMatchObject({ holderIdentity: "" });
+    expect(terms).toEqual([]);
+    expect(election.leading).toBe(false);
+  });
+
+  test("ends in time when it is stopped while the API server is silent", async () => {
+    const { stop, terms, done } = stand("a");
+    await eventually(() => terms.length === 1);
+    api.faults.inject({ kind: "hang" }, { times: 1000 });
+    const asked = api.requests.length;
+    await clock.advance(2_000);
+    await eventually(() => api.requests.length > asked);
+    stop.abort();
+    await clock.advance(3_000);
+    await done;
   });
 
   test("does not ask all the time while the API server is out", async () => {
