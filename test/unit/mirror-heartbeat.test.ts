@@ -5,12 +5,14 @@ import { SERVICES } from "../../controller/kube/resource.ts";
 import { type Call, Transport } from "../../controller/kube/transport.ts";
 import { Target } from "../../controller/mirror/target/target.ts";
 import { FakeApi } from "../support/fake-api.ts";
+import type { FakeRequest } from "../support/fake-api-request.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { aLink, anExport } from "../support/mirror-objects.ts";
 import { eventually } from "../support/wait.ts";
 
 /** A quarter of a minute, and a fifth of that at the most. */
 const PERIOD = 18_000;
+const HEARTBEAT = 15_000;
 
 let api: FakeApi;
 let clock: FakeClock;
@@ -117,4 +119,55 @@ describe("while all watches stay open", () => {
     await eventually(() => questions().at(-1)?.token === "another");
     expect(target.state.reason).toBe("Connected");
   });
+
+  test("a question that was answered badly is asked again soon, and less and less often", async () => {
+    api.faults.inject(
+      { kind: "status", status: 500, message: "etcd is leaving" },
+      { times: 3, when: isQuestion },
+    );
+    await clock.advance(PERIOD);
+    await reason("Unreachable");
+    for (const [count, ms] of [1_000, 2_000, 4_000].entries()) {
+      expect(questions()).toHaveLength(count + 1);
+      await clock.advance(ms);
+      await eventually(() => questions().length === count + 2);
+    }
+    await reason("Connected");
+    await clock.advance(HEARTBEAT);
+    expect(questions()).toHaveLength(4);
+  });
+});
+
+describe("of watches that wait longer and longer", () => {
+  const failing = (when: (request: FakeRequest) => boolean) =>
+    api.faults.inject({ kind: "status", status: 503 }, { times: Number.POSITIVE_INFINITY, when });
+
+  test("none waits on when another is open again", async () => {
+    const mend = failing(({ path }) => path.includes("endpointslices"));
+    api.watches.drop();
+    await forLong();
+    mend();
+    expect(target.state.status).toBe("False");
+    const asked = api.requests.length;
+    api.watches.drop();
+    await eventually(() => clock.pending().some((ms) => ms <= 100));
+    await clock.advance(100);
+    await reason("Connected");
+    expect(api.requests.length - asked).toBe(watches().length);
+  });
+
+  test("none waits on when a question has been answered", async () => {
+    const mend = failing(() => true);
+    api.watches.drop();
+    await forLong();
+    mend();
+    const before = questions().length;
+    while (questions().length === before) await clock.advance(100);
+    await reason("Connected");
+  });
+
+  /** Until all pauses are as long as they get. */
+  async function forLong(): Promise<void> {
+    for (let passed = 0; passed < 120_000; passed += 500) await clock.advance(500);
+  }
 });

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Link } from "../../../contract/index.ts";
+import { backoffMs } from "../../kube/backoff.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import type { Clock } from "../../kube/clock.ts";
 import type { Credentials } from "../../kube/credentials.ts";
@@ -37,6 +38,8 @@ export interface ConnectionOptions {
 
 /** A watch that is open does not show that the credentials have been revoked: so often a small question is asked. */
 const HEARTBEAT_MS = 15_000;
+/** The pauses after questions that were not answered well: what was wrong may soon be over. */
+const HEARTBEAT_BACKOFF = { baseMs: 1_000, capMs: HEARTBEAT_MS };
 
 /**
  * The watches on one target under one set of selectors: its exported Services, and their slices, which say whether anybody
@@ -51,6 +54,8 @@ export class Connection {
   /** Ends the pause before a heartbeat, or the heartbeat itself; once it is aborted, the next one has none before it. */
   #pause = new AbortController();
   #heartbeatError: unknown;
+  /** Those that have no watch, and wait longer and longer between two tries. */
+  readonly #failing = new Set<Reflector<KubeObject>>();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -76,7 +81,7 @@ export class Connection {
         ),
       ),
     ];
-    for (const reflector of this.#reflectors) reflector.onStateChange(options.onState);
+    for (const reflector of this.#reflectors) reflector.onStateChange(() => this.#changed(reflector));
     this.#ended = Promise.all([
       ...this.#reflectors.map((reflector) => reflector.run(this.#stop.signal)),
       this.#beat(),
@@ -142,20 +147,39 @@ export class Connection {
     return reflector as unknown as Reflector<KubeObject>;
   }
 
+  #changed(reflector: Reflector<KubeObject>): void {
+    if (reflector.error !== undefined) this.#failing.add(reflector);
+    else if (this.#failing.delete(reflector)) this.#answers();
+    this.#options.onState();
+  }
+
+  /** The target answers one again: the others need not wait to find out. */
+  #answers(): void {
+    for (const reflector of this.#failing) reflector.retryNow();
+    if (this.#heartbeatError !== undefined) this.#pause.abort();
+  }
+
   async #beat(): Promise<void> {
     const { client, clock, random, onState } = this.#options;
-    for (;;) {
-      await clock.sleep(HEARTBEAT_MS * (1 + random() / 5), this.#pause.signal);
+    for (let failures = 0; ; ) {
+      const pauseMs =
+        failures === 0
+          ? HEARTBEAT_MS * (1 + random() / 5)
+          : backoffMs(failures, { ...HEARTBEAT_BACKOFF, random });
+      await clock.sleep(pauseMs, this.#pause.signal);
       if (this.#stop.signal.aborted) return;
       this.#pause = new AbortController();
       const { signal } = this.#pause;
       const before = this.#heartbeatError;
       try {
         await client.list(SERVICES, { labelSelector: this.#query, limit: 1 }, { signal });
+        failures = 0;
         this.#heartbeatError = undefined;
+        if (before !== undefined) this.#answers();
       } catch (error) {
         // What becomes of the former credentials is of no interest any more.
         if (signal.aborted) continue;
+        failures++;
         this.#heartbeatError = error;
       }
       if (String(before) !== String(this.#heartbeatError)) onState();
