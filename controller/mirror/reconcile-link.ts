@@ -1,6 +1,7 @@
 import { CREDENTIALS_SECRET_TYPE, LINK_FINALIZER, type Link } from "../../contract/index.ts";
 import { CredentialsError } from "../kube/credentials.ts";
 import { keyOf, refOf, type Secret } from "../kube/objects.ts";
+import type { ReconcileResult } from "../kube/queue.ts";
 import { ENDPOINT_SLICES, LINKS, SERVICES } from "../kube/resource.ts";
 import type { Claims } from "./claims.ts";
 import {
@@ -45,7 +46,7 @@ export class LinkReconciler {
     this.#options = options;
   }
 
-  async reconcile(key: string, signal: AbortSignal): Promise<undefined> {
+  async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const { source, claims, targets } = this.#options;
     const link = source.links.get(key);
     if (link === undefined) {
@@ -69,8 +70,8 @@ export class LinkReconciler {
       return undefined;
     }
     const credentials = this.#connect(link, target);
-    if (credentials !== undefined) await this.#options.copies?.keep(link, credentials, signal);
-    return undefined;
+    if (credentials === undefined) return undefined;
+    return await this.#options.copies?.keep(link, credentials, signal);
   }
 
   /** The credentials Secret, if it is one by which the target can be asked. */

@@ -29,6 +29,7 @@ const RESOURCES: readonly resources.Resource<KubeObject>[] = [
   resources.CONFIG_MAPS,
   resources.SERVICE_ACCOUNTS,
   resources.EVENTS,
+  resources.RESOURCE_QUOTAS,
   resources.LEASES,
   resources.LINKS,
 ];

@@ -17,6 +17,7 @@ import {
 import { isAlreadyExists, isForbidden, isNotFound, KubeError } from "../../kube/errors.ts";
 import type { Log } from "../../kube/log.ts";
 import { keyOf, type Secret } from "../../kube/objects.ts";
+import type { ReconcileResult } from "../../kube/queue.ts";
 import { SECRETS } from "../../kube/resource.ts";
 import { Store } from "../../kube/store.ts";
 import type { LinkEvents } from "../events.ts";
@@ -36,6 +37,9 @@ export interface LinkerdCopyOptions {
 
 /** A Linkerd that is told nothing of its target takes it to be the default one. */
 const DEFAULT_DOMAIN = "cluster.local";
+
+/** What is in the way of a copy stands where nothing is watched: so often it is looked whether it still does. */
+const OBSTACLE_AGAIN_MS = 30_000;
 
 /**
  * The copies of credentials that Linkerd's destination controller reads, in the namespace of its control plane. That holds
@@ -57,20 +61,23 @@ export class LinkerdCopies {
     return this.#conditions.get(keyOf(link)) ?? writtenCondition(link);
   }
 
-  /** Let Linkerd have these credentials of a Link. Throws what is worth another try. */
-  async keep(link: Link, credentials: Secret, signal: AbortSignal): Promise<void> {
+  /** Let Linkerd have these credentials of a Link. Throws what is worth another try at once. */
+  async keep(link: Link, credentials: Secret, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const key = keyOf(link);
     const { name } = credentials.metadata;
     try {
       const former = this.#names.get(key);
       if (former !== undefined && former !== name) await this.#remove(link, former, signal);
       this.#names.set(key, name);
-      this.#become(link, await this.#keep(link, credentials, signal));
+      const condition = await this.#keep(link, credentials, signal);
+      this.#become(link, condition);
+      return condition.status === "True" ? undefined : { againMs: OBSTACLE_AGAIN_MS };
     } catch (error) {
       if (signal.aborted || !(error instanceof KubeError)) throw error;
       this.#become(link, this.#failed(link, name, error));
       // What is missing is a permission or a namespace: whoever makes it need not be asked for every second.
       if (!isForbidden(error) && !isNotFound(error)) throw error;
+      return { againMs: OBSTACLE_AGAIN_MS };
     }
   }
 

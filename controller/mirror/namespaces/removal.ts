@@ -8,7 +8,7 @@ import type { SourceWriter } from "../writer.ts";
 import type { EmptinessQuotas } from "./emptiness.ts";
 import { isClosed, judge, typesOf } from "./quota.ts";
 
-/** How long the counts of an open quota must stay at nothing: whoever counts may hear of an object a little late. */
+/** How long the counts of an open quota are not believed: whoever counts may hear of an object, or of its end, a little late. */
 const SETTLE_MS = 1_000;
 /** The quota controller counts within a second; by then it does not. */
 const COUNT_WITHIN_MS = 20_000;
@@ -112,6 +112,8 @@ export class NamespaceRemoval {
       return this.#unknowable(name, "Kubernetes does not count what is in it");
     }
     if (verdict.state === "used") {
+      const sinceMs = clock.monotonic() - examination.startedAt;
+      if (sinceMs < SETTLE_MS) return { againMs: COUNT_EVERY_MS };
       await this.#open(name, quota, signal);
       return this.#keep(name, `it holds ${listed(verdict.held)}`);
     }
