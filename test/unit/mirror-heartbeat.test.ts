@@ -156,6 +156,26 @@ describe("of watches that wait longer and longer", () => {
     expect(api.requests.length - asked).toBe(watches().length);
   });
 
+  test("those that the target has told to wait do so", async () => {
+    const told = { kind: "status", status: 429, retryAfterSeconds: 60 } as const;
+    const isSlices = ({ path }: FakeRequest) => path.includes("endpointslices");
+    api.faults.inject(told, { times: Number.POSITIVE_INFINITY, when: isSlices });
+    api.watches.drop();
+    const asked = () => api.requests.filter(isSlices).length;
+    await eventually(() => clock.pending().some((ms) => ms <= 100));
+    await clock.advance(100);
+    await eventually(() => clock.pending().some((ms) => ms > 50_000));
+    await clock.advance(2_000);
+    const before = asked();
+    const opened = watches()[0]?.[2];
+    api.watches.drop();
+    await eventually(() => clock.pending().some((ms) => ms <= 100));
+    await clock.advance(100);
+    await eventually(() => watches()[0]?.[2] !== opened);
+    await clock.advance(500);
+    expect(asked()).toBe(before);
+  });
+
   test("none waits on when a question has been answered", async () => {
     const mend = failing(() => true);
     api.watches.drop();

@@ -4,6 +4,7 @@ import { backoffMs } from "../../kube/backoff.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import type { Clock } from "../../kube/clock.ts";
 import type { Credentials } from "../../kube/credentials.ts";
+import { retryAfterMs } from "../../kube/errors.ts";
 import type { Log } from "../../kube/log.ts";
 import type { EndpointSlice, KubeObject } from "../../kube/objects.ts";
 import { Reflector, type ReflectorState, type Sink } from "../../kube/reflector.ts";
@@ -153,10 +154,11 @@ export class Connection {
     this.#options.onState();
   }
 
-  /** The target answers one again: the others need not wait to find out. */
+  /** The target answers one again: the others need not wait to find out, but for those that it has told how long to wait. */
   #answers(): void {
-    for (const reflector of this.#failing) reflector.retryNow();
-    if (this.#heartbeatError !== undefined) this.#pause.abort();
+    const isWorthATry = (error: unknown) => error !== undefined && retryAfterMs(error) === undefined;
+    for (const reflector of this.#failing) if (isWorthATry(reflector.error)) reflector.retryNow();
+    if (isWorthATry(this.#heartbeatError)) this.#pause.abort();
   }
 
   async #beat(): Promise<void> {
@@ -165,7 +167,10 @@ export class Connection {
       const pauseMs =
         failures === 0
           ? HEARTBEAT_MS * (1 + random() / 5)
-          : backoffMs(failures, { ...HEARTBEAT_BACKOFF, random });
+          : Math.max(
+              retryAfterMs(this.#heartbeatError) ?? 0,
+              backoffMs(failures, { ...HEARTBEAT_BACKOFF, random }),
+            );
       await clock.sleep(pauseMs, this.#pause.signal);
       if (this.#stop.signal.aborted) return;
       this.#pause = new AbortController();
