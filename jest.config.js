@@ -9,6 +9,6 @@ const tier = (name) => ({
 
 export default {
   // Generous: it is there for a test that hangs, and a machine under load must not look like one.
-  testTimeout: 60_000,
+  testTimeout: 180_000,
   projects: ["unit", "cluster", "traffic", "engine"].map(tier),
 };

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import {
   CoreV1Api,
   KubeConfig,
@@ -12,8 +12,6 @@ import { remoteAccessName } from "../../contract/index.ts";
 import { kubeconfigPath } from "../../scripts/clusters/index.ts";
 import { objectsOf } from "../support/rendered.ts";
 import { until } from "./until.ts";
-
-jest.setTimeout(60_000);
 
 const DAY = 24 * 3600;
 const PEM = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";

@@ -52,7 +52,7 @@ export class ControllerProgram {
       if (!started.running) throw new Error(`${name} has ended:\n${started.log}`);
       const answer = await fetch(`${started.#admin}/ready`);
       if (!answer.ok) throw new Error(await answer.text());
-    }, 60_000);
+    });
     return started;
   }
 

@@ -167,7 +167,7 @@ describe("of two replicas, one writes", () => {
     await until(async () => {
       const { services } = await world.names();
       if (services.length < names.length + 1) throw new Error(`${services.length} mirrors`);
-    }, 60_000);
+    });
     await leads(other.program, true);
     const woken = record.length;
     leader.program.signal("SIGCONT");
@@ -260,7 +260,7 @@ describe("of two replicas, one writes", () => {
       record.filter(({ writer, path }) => writer === "skewed" && path.includes("/leases")).length;
     await until(async () => {
       if (looks() < 5) throw new Error(`the skewed one has looked ${looks()} times`);
-    }, 30_000);
+    });
     expect(writesOf(record).filter(({ writer }) => writer === "skewed")).toEqual([]);
     leader.program.signal("SIGKILL");
     await backToWork("leader killed, the other's clock 5 h ahead");
@@ -269,7 +269,7 @@ describe("of two replicas, one writes", () => {
       record.filter(({ writer, path }) => writer === "late" && path.includes("/leases")).length;
     await until(async () => {
       if (lateLooks() < 5) throw new Error(`the late one has looked ${lateLooks()} times`);
-    }, 30_000);
+    });
     expect(await late.program.leads()).toBe(false);
     expect(foreignWrites(record)).toEqual([]);
   });

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Look again and again until `look` no longer throws; what it threw last is what a test that waited in vain shows. */
-export async function until<T>(look: () => Promise<T>, withinMs = 20_000): Promise<T> {
+export async function until<T>(look: () => Promise<T>, withinMs = 60_000): Promise<T> {
   const deadline = Date.now() + withinMs;
   for (;;) {
     try {

@@ -58,7 +58,7 @@ const CLUSTER_ROLE_BINDINGS: Resource = {
 };
 
 // Everything here waits for conditions that give up by themselves, and say what they waited for.
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 const root = join(import.meta.dirname, "../..");
 const MANAGER = "isthmus-test";

@@ -175,7 +175,7 @@ interface PodTemplate {
 /** Wait a minute at most for something to be there, or to be true. */
 export async function until<T>(condition: () => Promise<T>, what: string) {
   try {
-    return await eventually(condition, { withinMs: 60_000 });
+    return await eventually(condition);
   } catch (error) {
     throw new Error(`waited for ${what}: ${error instanceof Error ? error.message : error}`);
   }

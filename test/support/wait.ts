@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** Wait until `condition` gives something; a throw counts as not yet. */
 export async function eventually<T>(
   condition: () => T | Promise<T>,
-  { withinMs = 15_000 }: { withinMs?: number } = {},
+  { withinMs = 60_000 }: { withinMs?: number } = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
   const deadline = Date.now() + withinMs;
   for (;;) {
