@@ -164,8 +164,8 @@ describe("of two replicas, one writes", () => {
     await until(async () => {
       if (writesOf(record).length < began + 3) throw new Error("no mirror is being made yet");
     });
-    await exported;
     leader.program.signal("SIGSTOP");
+    await exported;
     expect(writesOf(record).length - began).toBeLessThan(names.length);
     await until(async () => {
       const { services } = await world.names();
