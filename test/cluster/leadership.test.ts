@@ -193,10 +193,11 @@ describe("of two replicas, one writes", () => {
     const client = new KubeClient({ cluster: "source", credentials: proxy.credentials() });
     clients.push(client);
     let slept = 0;
+    let standsAt: number | undefined;
     let timers: Promise<void> = Promise.resolve();
     const clock: Clock = {
       ...systemClock,
-      monotonic: () => systemClock.monotonic() + slept,
+      monotonic: () => standsAt ?? systemClock.monotonic() + slept,
       async sleep(ms, signal) {
         await systemClock.sleep(ms, signal);
         if (!signal?.aborted) await timers;
@@ -214,23 +215,30 @@ describe("of two replicas, one writes", () => {
     };
     await world.start({ client, identity: "sleeper", clock });
     await until(() => world.mirror("first-remote"));
-    proxy.delayMs = 1_000;
-    const names = Array.from({ length: 100 }, (_, n) => `s${n}`);
-    const began = writesOf(record).length;
-    await Promise.all(names.map((name) => world.export(name)));
-    await until(async () => {
-      if (writesOf(record).length < began + 5) throw new Error("no mirror is being made yet");
-    });
-    // Whatever has been sent has arrived when nothing has for a while that is shorter than the answers take.
-    await quiet();
-    const asleep = record.length;
-    slept = 60_000;
+    // Its time stands still, or its lease might run out before it has begun on all that it can.
+    standsAt = clock.monotonic();
     const awake = new AbortController();
     timers = new Promise((resolve) => awake.signal.addEventListener("abort", () => resolve()));
+    const answer = proxy.holdWrites();
+    const names = Array.from({ length: 100 }, (_, n) => `s${n}`);
+    await Promise.all(names.map((name) => world.export(name)));
+    await until(async () => {
+      const { inFlight, limit, waiting } = client.throttle.state();
+      if (inFlight < limit || waiting === 0) throw new Error(`${inFlight} writes under way, ${waiting} wait`);
+    });
+    // No more is sent before there are answers; what has been sent has arrived when nothing has for a while.
+    await quiet();
+    const asleep = record.length;
+    expect(writesOf(record).filter(({ answered }) => !answered)).not.toEqual([]);
+    slept = 60_000;
+    standsAt = undefined;
+    answer();
     try {
       await until(async () => {
         if (writesOf(record.slice(0, asleep)).some(({ answered }) => !answered))
           throw new Error("not all that was sent is answered");
+        const { inFlight, waiting } = client.throttle.state();
+        if (inFlight + waiting > 0) throw new Error(`${inFlight} writes under way, ${waiting} wait`);
       });
       await quiet();
       expect(writesOf(record.slice(asleep))).toEqual([]);
@@ -242,7 +250,6 @@ describe("of two replicas, one writes", () => {
       if (leases() < 0) throw new Error("it has not taken the lease again");
     });
     expect(writesOf(record.slice(asleep, asleep + leases()))).toEqual([]);
-    proxy.delayMs = 0;
     await until(() => world.mirror("s99-remote"));
   });
 

@@ -44,6 +44,7 @@ export class RecordingProxy {
   readonly #server: Server;
   #port = 0;
   #cut = false;
+  #held: Promise<void> = Promise.resolve();
   /** How long each answer is kept back: there is always something under way then. */
   delayMs = 0;
   /** Answers a call in the API server's stead; where it gives none, the API server does. */
@@ -128,6 +129,15 @@ export class RecordingProxy {
     this.#cut = false;
   }
 
+  /** Keep the answers to writes back, but for those on the Lease, until the function returned is called. */
+  holdWrites(): () => void {
+    let release: () => void = () => undefined;
+    this.#held = new Promise((resolve) => {
+      release = resolve;
+    });
+    return release;
+  }
+
   async close(): Promise<void> {
     this.cut();
     this.#agent.destroy();
@@ -163,6 +173,7 @@ export class RecordingProxy {
       },
       async (answer) => {
         await delay(this.delayMs);
+        if (isWrite(call)) await this.#held;
         call.answered = { after: this.#record.length, status: answer.statusCode ?? 0 };
         outgoing.writeHead(answer.statusCode ?? 502, { "content-type": "application/json" });
         outgoing.flushHeaders();
@@ -178,7 +189,11 @@ export class RecordingProxy {
 
 /** Calls that write, but for those on the Lease. */
 export function writesOf(record: readonly RecordedCall[]): RecordedCall[] {
-  return record.filter(({ method, path }) => method !== "GET" && !path.includes("/leases"));
+  return record.filter(isWrite);
+}
+
+function isWrite({ method, path }: RecordedCall): boolean {
+  return method !== "GET" && !path.includes("/leases");
 }
 
 /** Writes by another than the one who held the Lease when they came: there must be none. */
@@ -190,7 +205,7 @@ export function foreignWrites(record: readonly RecordedCall[]): string[] {
     .map(({ writer, answered }) => ({ writer, after: answered?.after ?? 0 }))
     .sort((a, b) => a.after - b.after);
   return record.flatMap((call, place) => {
-    if (call.method === "GET" || call.path.includes("/leases")) return [];
+    if (!isWrite(call)) return [];
     const holder = taken.findLast(({ after }) => after <= place)?.writer;
     return holder === call.writer
       ? []
