@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { MIRROR } from "../../contract/index.ts";
 import { KubeClient } from "../../controller/kube/client.ts";
 import { systemClock } from "../../controller/kube/clock.ts";
 import { isForbidden } from "../../controller/kube/errors.ts";
@@ -577,6 +578,8 @@ describe("with Linkerd's data plane", () => {
       const url = `/apis/rbac.authorization.k8s.io/v1/namespaces/${linkerd}/${plural}/isthmus-credentials-remote`;
       await world.source.request("DELETE", url);
     }
+    const permission = { verb: "get", resource: "secrets", namespace: linkerd, name: NAME };
+    await world.permitted(world.source, MIRROR, permission, false);
     await world.start(options);
     const { message } = await world.reason("CredentialsCopied", "CopyFailed");
     expect(message).toContain(`Role isthmus-credentials-remote in namespace ${linkerd}`);

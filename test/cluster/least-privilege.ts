@@ -14,9 +14,16 @@ import type { KubeObject } from "../../controller/kube/objects.ts";
 import { path, type Resource, SERVICE_ACCOUNTS } from "../../controller/kube/resource.ts";
 import { objectsOf } from "../support/rendered.ts";
 import { until } from "./until.ts";
-import type { World } from "./world.ts";
+import type { Permission, World } from "./world.ts";
 
 const OPTIONS = { fieldManager: "isthmus-test", force: true };
+
+/** What of a Role and of a binding is needed to tell what an account may do. */
+interface Rbac extends KubeObject {
+  rules?: { apiGroups?: string[]; resources?: string[]; resourceNames?: string[]; verbs: string[] }[];
+  roleRef?: { kind: string; name: string };
+  subjects?: { name: string }[];
+}
 
 const PLURALS: Record<string, string> = {
   ValidatingAdmissionPolicy: "validatingadmissionpolicies",
@@ -42,9 +49,10 @@ export class LeastPrivilege {
     const made = await objectsOf(() => {
       new MirrorController("controller", { namespace: isthmus, ...args });
     });
-    for (const object of made) {
-      if (/^(ServiceAccount|(Cluster)?Role(Binding)?)$/.test(object.kind)) await this.#apply(source, object);
-    }
+    await this.#apply(
+      source,
+      made.filter(({ kind }) => /^(ServiceAccount|(Cluster)?Role(Binding)?)$/.test(kind)),
+    );
     return this.#world.credentialsOf("source", await this.#token(source, MIRROR));
   }
 
@@ -67,9 +75,10 @@ export class LeastPrivilege {
         ...args,
       });
     });
-    for (const object of made) {
-      if (kinds.length === 0 || kinds.includes(object.kind)) await this.#apply(source, object);
-    }
+    await this.#apply(
+      source,
+      made.filter(({ kind }) => kinds.length === 0 || kinds.includes(kind)),
+    );
   }
 
   /** A remote access of the target, as the component makes it, once its policy is in force. Its account's name. */
@@ -79,7 +88,7 @@ export class LeastPrivilege {
     const made = await objectsOf(() => {
       new RemoteAccess("access", { source, namespace: isthmus, ...args });
     });
-    for (const object of made) await this.#apply(target, object);
+    await this.#apply(target, made);
     const name = remoteAccessName(source);
     await until(async () => {
       const given = await this.#token(target, name, 2 ** 31).catch((error: Error) => error.message);
@@ -112,11 +121,19 @@ export class LeastPrivilege {
     return answer.status.token;
   }
 
-  async #apply(cluster: KubeClient, object: KubeObject): Promise<void> {
+  /** Make objects, and wait until what their Roles allow is allowed. */
+  async #apply(cluster: KubeClient, objects: Rbac[]): Promise<void> {
+    for (const object of objects) await this.#put(cluster, object);
+    for (const [account, permission] of permissionsIn(objects)) {
+      await this.#world.permitted(cluster, account, permission);
+    }
+  }
+
+  async #put(cluster: KubeClient, object: Rbac): Promise<void> {
     const namespaced = object.metadata.namespace !== undefined;
     const resource = resourceOf(object, namespaced);
     const shared = (name: string) => (name.includes(this.#world.id) ? name : `${name}-${this.#world.id}`);
-    const made = structuredClone(object) as KubeObject & { roleRef?: { kind: string; name: string } };
+    const made = structuredClone(object);
     if (!namespaced) {
       made.metadata.name = shared(made.metadata.name);
       this.#shared.unshift([cluster, resource, made.metadata.name]);
@@ -124,6 +141,32 @@ export class LeastPrivilege {
     if (made.roleRef?.kind === "ClusterRole") made.roleRef.name = shared(made.roleRef.name);
     await cluster.apply(resource, made, OPTIONS);
   }
+}
+
+/** Accounts with whatever the bindings among these objects give them of the roles among them. */
+function permissionsIn(objects: Rbac[]): [account: string, Permission][] {
+  return objects.flatMap(({ metadata: { namespace }, roleRef, subjects = [] }) => {
+    const role = objects.find(
+      ({ kind, metadata }) =>
+        kind === roleRef?.kind &&
+        metadata.name === roleRef.name &&
+        (kind === "ClusterRole" || metadata.namespace === namespace),
+    );
+    const permissions = (role?.rules ?? []).flatMap(
+      ({ apiGroups = [], resources = [], resourceNames = [undefined], verbs }) =>
+        apiGroups.flatMap((group) =>
+          resources.flatMap((each) => {
+            const [resource = "", subresource] = each.split("/");
+            return resourceNames.flatMap((name) =>
+              verbs.map((verb) => ({ verb, group, resource, subresource, namespace, name })),
+            );
+          }),
+        ),
+    );
+    return subjects.flatMap(({ name }) =>
+      permissions.map((permission): [string, Permission] => [name, permission]),
+    );
+  });
 }
 
 function resourceOf({ apiVersion, kind }: KubeObject, namespaced: boolean): Resource {

@@ -68,6 +68,18 @@ type ConditionType = (typeof LINK_CONDITION)[keyof typeof LINK_CONDITION];
 /** @param credentials by which the controller reaches the source. @default those of an administrator */
 export type WorldMirrorOptions = Partial<MirrorOptions> & { credentials?: Credentials };
 
+/** What an account may do or not: as in a SubjectAccessReview. */
+export interface Permission {
+  verb: string;
+  /** @default "", the core API's */
+  group?: string;
+  resource: string;
+  subresource?: string | undefined;
+  /** Absent: in all of them. */
+  namespace?: string | undefined;
+  name?: string | undefined;
+}
+
 /** A controller of a test, running in this process. */
 export interface RunningController {
   /** Calls so far that write, but for those on the Lease: `PUT /api/v1/…`. */
@@ -180,12 +192,40 @@ export class World {
     await cluster.apply(SERVICE_ACCOUNTS, account, options);
     await cluster.apply(CLUSTER_ROLES, role, options);
     await cluster.apply(CLUSTER_ROLE_BINDINGS, binding, options);
+    for (const [group, resource] of [
+      ["", "services"],
+      ["discovery.k8s.io", "endpointslices"],
+    ] as const) {
+      await this.permitted(cluster, "reader", { verb: "list", group, resource }, allowed);
+    }
+  }
+
+  /** Wait until an account may do something, or no longer: API servers go by a role a moment after it is written. */
+  async permitted(
+    cluster: KubeClient,
+    account: string,
+    permission: Permission,
+    wanted = true,
+  ): Promise<void> {
+    const body = {
+      apiVersion: "authorization.k8s.io/v1",
+      kind: "SubjectAccessReview",
+      spec: { user: `system:serviceaccount:${this.isthmus}:${account}`, resourceAttributes: permission },
+    };
+    await until(async () => {
+      const url = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+      const answer = (await cluster.request("POST", url, { body })) as { status: { allowed: boolean } };
+      if (answer.status.allowed !== wanted)
+        throw new Error(`${account} may ${wanted ? "not yet" : "still"}: ${JSON.stringify(permission)}`);
+    });
   }
 
   /** Let the remote access read the target's Services, and not their endpoints. */
   async grantServicesOnly(): Promise<void> {
     const rules = [{ apiGroups: [""], resources: ["services"], verbs: ["get", "list", "watch"] }];
     await this.target.patch(CLUSTER_ROLES, { name: `reader-${this.id}` }, { rules }, { type: "merge" });
+    const permission = { verb: "list", group: "discovery.k8s.io", resource: "endpointslices" };
+    await this.permitted(this.target, "reader", permission, false);
   }
 
   async createNamespace(client: KubeClient, name: string): Promise<void> {
