@@ -47,8 +47,6 @@ test("new credentials end what a revoked token began, and no mirror is touched",
   await world.export("web");
   await until(() => world.slice("web-remote"));
   await world.putCredentials((await world.kubeconfig()).replace(/"token":"[^"]*"/, '"token":"worthless"'));
-  await world.wire.cut();
-  await world.wire.restore();
   await world.reason("Connected", "Unauthorized");
   const were = await world.fingerprint();
   const links: unknown[] = [];
