@@ -25,7 +25,7 @@ afterEach(async () => {
 const HERE = Object.values(networkInterfaces())
   .flatMap((entries) => entries ?? [])
   .find(({ family, internal }) => family === "IPv4" && !internal)?.address as string;
-/** Where nothing ever answers (RFC 5737), and is found to be so soon. */
+/** Where nothing ever answers (RFC 5737). */
 const NOWHERE = "198.51.100.1";
 
 /** What answers the probes of a target's gateway, on every address of this machine. */
@@ -60,7 +60,13 @@ class AGateway {
   }
 
   get probe() {
-    return { port: this.port, period: "500ms", timeout: "500ms", failureThreshold: 2 };
+    // It answers by the event loop that the controller runs in as well: a busy one is not dead.
+    return { port: this.port, period: "500ms", timeout: "5s", failureThreshold: 2 };
+  }
+
+  /** For what never answers: found to be so sooner. */
+  get shortProbe() {
+    return { ...this.probe, timeout: "2s" };
   }
 
   /** Wait until it was probed so many times more. */
@@ -337,7 +343,7 @@ describe("a gateway's host name", () => {
   test("is alive in the Link's status while what it stands for is, and no mirror is written when it stands for another that is", async () => {
     await world.putEgressPod("10.1.0.2");
     standFor(HERE);
-    await world.link({ gatewayAddresses: [NAME], probe: gateway.probe });
+    await world.link({ gatewayAddresses: [NAME], probe: gateway.shortProbe });
     const controller = await world.start({ lookup });
     await world.export("web");
     await expectEndpoints("10.1.0.2 ready");
@@ -454,7 +460,7 @@ describe("IPv6", () => {
 
 describe("a gateway's addresses", () => {
   test("live and die each for itself where Linkerd's proxies call them", async () => {
-    await world.link({ gatewayAddresses: [NOWHERE, HERE], probe: gateway.probe });
+    await world.link({ gatewayAddresses: [NOWHERE, HERE], probe: gateway.shortProbe });
     const controller = await world.start({ dataPlane: "linkerd" });
     await world.export("web");
     await until(async () =>
