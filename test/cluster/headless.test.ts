@@ -294,7 +294,7 @@ describe("a headless service", () => {
     const all = Array.from({ length: 1_050 }, (_, i) => pod(`big-${i}`, `10.20.${i >> 8}.${i & 255}`));
     await world.putSlice(service, all.slice(0, 1_000));
     await world.putSlice(service, all.slice(1_000, 1_049), { number: 1 });
-    await until(async () => expect(await pods("big-remote")).toHaveLength(1_049), 100_000);
+    await until(async () => expect(await pods("big-remote")).toHaveLength(1_049), 240_000);
     const before = await world.slicesOf("big-remote");
     expect(before.length).toBe(11);
     expect(before.every(({ endpoints = [] }) => endpoints.length <= 100)).toBe(true);
