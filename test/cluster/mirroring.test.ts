@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { mirrorName } from "../../contract/index.ts";
 import type { KubeObject } from "../../controller/kube/objects.ts";
 import { ENDPOINT_SLICES, NAMESPACES, SERVICES } from "../../controller/kube/resource.ts";
-import { until } from "./until.ts";
+import { SLOW_MS, until } from "./until.ts";
 import { World } from "./world.ts";
 
 let world: World;
@@ -381,7 +381,7 @@ describe("an exported service", () => {
     await until(async () =>
       expect((await world.getLink()).status?.services).toMatchObject([{ reason: "MissingNamespace" }]),
     );
-    await until(async () => await expect(world.mirror("web-remote", gone)).rejects.toThrow());
+    await until(async () => await expect(world.mirror("web-remote", gone)).rejects.toThrow(), SLOW_MS);
     await world.target.delete(SERVICES, { namespace: gone, name: "web" });
     await until(async () => expect(await used()).toBe(0));
   });

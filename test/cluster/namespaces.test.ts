@@ -21,7 +21,7 @@ import {
 import type { MirrorOptions } from "../../controller/mirror/main.ts";
 import { kubeconfigPath } from "../../scripts/clusters/index.ts";
 import { LeastPrivilege } from "./least-privilege.ts";
-import { until } from "./until.ts";
+import { SLOW_MS, until } from "./until.ts";
 import { CRDS, type RunningController, World } from "./world.ts";
 
 const DEPLOYMENTS: Resource = { ...LEASES, group: "apps", plural: "deployments", kind: "Deployment" };
@@ -33,9 +33,6 @@ const WIDGETS: Resource = {
   kind: "Widget",
   namespaced: true,
 };
-
-/** Kubernetes counts objects of a new type only half a minute after it came, and deletes a namespace in seconds. */
-const SLOW_MS = 90_000;
 
 let world: World;
 /** A namespace that the target has, and the source has not. */
@@ -363,7 +360,7 @@ describe("a namespace that was made stays", () => {
     await world.reason("Connected", "Unreachable");
     await world.source.delete(SERVICES, { namespace: shop, name: "web-remote" });
     // The slice goes with its Service.
-    await until(async () => expect(await world.names(shop)).toEqual({ services: [], slices: [] }));
+    await until(async () => expect(await world.names(shop)).toEqual({ services: [], slices: [] }), SLOW_MS);
     for (let times = 0; times < 5; times++) await looked(controller);
     await stands();
     expect(about(controller)).toEqual([]);
