@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { parseEgressPorts } from "../../contract/index.ts";
 import type { Service } from "../../controller/kube/objects.ts";
 import { NAMESPACES, SERVICES } from "../../controller/kube/resource.ts";
-import { until } from "./until.ts";
+import { SLOW_MS, until } from "./until.ts";
 import { World } from "./world.ts";
 
 let world: World;
@@ -73,19 +73,21 @@ describe("a federated service", () => {
         service.metadata.annotations?.[`egress-ports.isthmus.dev/${world.isthmus}.${link}`]?.split("=")[1],
       );
     expect(port("east")).not.toBe(port("west"));
-    const slices = await world.slicesOf("web-federated");
-    for (const link of ["east", "west"]) {
-      const slice = slices.find(
-        ({ metadata }) => metadata.labels?.["mirror.linkerd.io/cluster-name"] === link,
-      );
-      expect(slice).toMatchObject({
-        metadata: { labels: { "isthmus.dev/link": `${world.isthmus}.${link}` } },
-        endpoints: [{ addresses: ["10.1.0.9"], conditions: { ready: true } }],
-        ports: [{ name: "http", port: port(link) }],
-      });
-    }
+    await until(async () => {
+      const slices = await world.slicesOf("web-federated");
+      for (const link of ["east", "west"]) {
+        const slice = slices.find(
+          ({ metadata }) => metadata.labels?.["mirror.linkerd.io/cluster-name"] === link,
+        );
+        expect(slice).toMatchObject({
+          metadata: { labels: { "isthmus.dev/link": `${world.isthmus}.${link}` } },
+          endpoints: [{ addresses: ["10.1.0.9"], conditions: { ready: true } }],
+          ports: [{ name: "http", port: port(link) }],
+        });
+      }
+    });
     // Kubernetes keeps the slices of a Service with its labels; a control plane without nodes has none to fill.
-    await until(async () => expect(await world.slicesOf("web")).toHaveLength(1));
+    await until(async () => expect(await world.slicesOf("web")).toHaveLength(1), SLOW_MS);
     const [own] = await world.slicesOf("web");
     await world.putLocalEndpoints(own!, ["10.244.0.5", "10.244.0.6"]);
     await until(async () => {
@@ -333,9 +335,11 @@ describe("a federated service", () => {
     await world.reason("Connected", "Unauthorized", "east");
     const key = `egress-ports.isthmus.dev/${world.isthmus}.east`;
     expect((await annotations("web-federated"))[key]).toBe(before[key]);
-    expect((await world.slicesOf("web-federated")).map(({ metadata }) => metadata.labels)).toMatchObject([
-      { "mirror.linkerd.io/cluster-name": "east" },
-    ]);
+    await until(async () =>
+      expect((await world.slicesOf("web-federated")).map(({ metadata }) => metadata.labels)).toMatchObject([
+        { "mirror.linkerd.io/cluster-name": "east" },
+      ]),
+    );
     await world.putCredentials(await world.kubeconfig(), "east");
     await until(async () => expect(await world.names()).toEqual({ services: [], slices: [] }));
   });
@@ -436,6 +440,7 @@ describe("a federated service", () => {
     await until(
       async () =>
         await expect(world.source.get(NAMESPACES, { name: gone })).rejects.toMatchObject({ status: 404 }),
+      SLOW_MS,
     );
     await until(async () => {
       const { services = [] } = (await world.getLink()).status ?? {};
