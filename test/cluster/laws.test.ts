@@ -152,8 +152,13 @@ describe("law 2: no mirror goes before the target's list is complete", () => {
     await mirrored("kept", "gone");
     const before = await world.fingerprint();
     await world.wire.cut();
-    const unreachable = await world.reason("Connected", "Unreachable");
-    expect(unreachable).toMatchObject({ status: "False", message: expect.stringContaining("refused") });
+    await until(async () =>
+      expect(await world.condition("Connected")).toMatchObject({
+        status: "False",
+        reason: "Unreachable",
+        message: expect.stringContaining("refused"),
+      }),
+    );
     await world.target.delete(SERVICES, { namespace: world.namespace, name: "gone" });
     await first.stop();
     const second = await world.start({ resyncMs: 50 });
@@ -184,7 +189,8 @@ describe("law 2: no mirror goes before the target's list is complete", () => {
     } finally {
       await startApiServer("target");
     }
-    await world.reason("Connected", "Connected");
+    // A watch that failed for long is tried again every half minute.
+    await until(() => world.reason("Connected", "Connected"), 90_000);
     await mirrored("more");
     expect((await world.fingerprint())["Service web-remote"]).toBe(before["Service web-remote"]);
   });
@@ -295,6 +301,7 @@ describe("law 4: nothing to change, nothing written", () => {
     await world.serviceReason("taken", "NameConflict");
     await world.serviceReason("odd", "InvalidService");
     await until(async () => expect(await world.events()).toHaveLength(3));
+    await world.reason("Synced", "ServicesFailed");
     const { length } = controller.writes;
     const before = await world.fingerprint();
     await looks(controller, 100);
@@ -577,6 +584,15 @@ describe("law 12: ambiguity is told, not fought over", () => {
       ),
     });
     await until(async () => expect((await world.names()).services).toEqual(["a-b-b-c", "a-b-c", "a-c"]));
+    // All that there is to write is written by then.
+    await world.reason("Synced", "Synced", "b-c");
+    await world.reason("Synced", "ServicesFailed", "c");
+    await until(async () => {
+      const told = (await world.events()).map(
+        ({ involvedObject, reason }) => `${involvedObject?.name} ${reason}`,
+      );
+      expect(told).toEqual(expect.arrayContaining(["b-c Connected", "c Connected", "c NameConflict"]));
+    });
     const { length } = controller.writes;
     await looks(controller, 50);
     expect(controller.writes.slice(length)).toEqual([]);
