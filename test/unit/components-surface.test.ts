@@ -10,7 +10,7 @@ const ROOT = new URL("../..", import.meta.url).pathname;
 let schema: Schema;
 beforeAll(() => {
   schema = componentSchema();
-}, 60_000);
+});
 
 test("the public surface is these names and no others", () => {
   expect(Object.keys(surface).sort()).toEqual([
@@ -116,7 +116,7 @@ describe("the pages of docs/components", () => {
       ]);
     }
     expect(problemsIn(snippets)).toEqual([]);
-  }, 60_000);
+  });
 });
 
 /** First column (a cell may name several) and last of the table under this heading. */

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { gatewayBackend } from "../../controller/gateway/egress-config.ts";
 import { egressPicture } from "../../controller/gateway/egress-routes.ts";
 import type { Picture } from "../../controller/gateway/picture.ts";
@@ -26,7 +26,6 @@ import {
 import { haproxyMissing } from "../support/haproxy.ts";
 import { eventually } from "../support/wait.ts";
 
-jest.setTimeout(60_000);
 if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: ${haproxyMissing}\n`);
 
 /** Calls go from `west`, through its egress and the ingress of `east`, to an echo server. */

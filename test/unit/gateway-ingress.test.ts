@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { routeServerName } from "../../contract/index.ts";
 import type { CertificateAndKey } from "../../controller/identity/leaf.ts";
 import type { Service } from "../../controller/kube/objects.ts";
@@ -9,7 +9,6 @@ import { exportedService, headless, identityOf, serverNameOf, sliceOf } from "..
 import { haproxyMissing } from "../support/haproxy.ts";
 import { eventually } from "../support/wait.ts";
 
-jest.setTimeout(60_000);
 if (haproxyMissing) process.stderr.write(`the tests of the ingress are skipped: ${haproxyMissing}\n`);
 
 /** `east` is the ingress' own cluster; `west` and `north` call. */

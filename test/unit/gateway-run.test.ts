@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import {
   ALLOWED_CLUSTERS_ANNOTATION,
   EXPORTED_LABEL,
@@ -38,7 +38,6 @@ import {
 import { HaproxyProcess, haproxyMissing } from "../support/haproxy.ts";
 import { eventually } from "../support/wait.ts";
 
-jest.setTimeout(60_000);
 if (haproxyMissing) process.stderr.write(`the tests of the gateway's agent are skipped: ${haproxyMissing}\n`);
 
 /** What docs/gateway.md gives to the two accounts, and nothing else. */

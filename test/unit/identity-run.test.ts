@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import {
   GATEWAY_CERTIFICATE_SECRET,
   ISSUER_SECRET,
@@ -18,8 +18,6 @@ import { type Authority, makeAnchor, makeIssuer } from "../support/certificates.
 import { FakeApi, type FakeRequest } from "../support/fake-api.ts";
 import { NAMESPACE } from "../support/gateway-objects.ts";
 import { eventually } from "../support/wait.ts";
-
-jest.setTimeout(30_000);
 
 const IDENTITY = "gateway.east.demo.mesh";
 const HOUR = 60 * 60 * 1000;

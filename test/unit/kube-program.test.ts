@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { afterEach, describe, expect, jest, test } from "@jest/globals";
+import { afterEach, describe, expect, test } from "@jest/globals";
 import { CommanderError } from "commander";
 import { createProgram } from "../../controller/program.ts";
 
@@ -151,7 +151,6 @@ describe("the command line of the controller", () => {
   });
 
   describe("ends with", () => {
-    jest.setTimeout(30_000);
     const run = (...args: string[]) => {
       const { status, stderr } = spawnSync(
         process.execPath,
