@@ -25,8 +25,11 @@ export interface LeaderElectionOptions {
   log: Log;
 }
 
-/** How long giving the lease up may take, and an answer that is still awaited when we stop. */
+/** How long giving the lease up may take, and before it an answer that is still awaited when we stop. */
 const GIVE_UP_MS = 3_000;
+
+/** What became of an attempt to have the lease. */
+type Outcome = "held" | "other" | "unsure";
 
 /** For `/state`. */
 export interface LeaderElectionState {
@@ -98,19 +101,17 @@ export class LeaderElection {
 
   /**
    * Stand for election until `signal` is aborted. While we lead, `lead` runs; its signal is aborted when leadership is lost
-   * or about to be, its fence throws a `FencedError` from that moment on, and nothing else is done until it has ended. Then we stand again. On stopping, the lease is given up
-   * after `lead` has ended, so that another can take it at once. Ends early when `lead` ends by itself, and rejects with
-   * what it throws.
+   * or about to be, its fence throws a `FencedError` from that moment on, and nothing else is done until it has ended. Then
+   * we stand again. On stopping, the lease is given up after `lead` has ended, so that another can take it at once. Ends
+   * early when `lead` ends by itself, and rejects with what it throws.
    */
   async run(lead: (signal: AbortSignal, fence: Fence) => Promise<void>, signal: AbortSignal): Promise<void> {
     for (;;) {
       const wonAt = await this.#acquire(signal);
       if (wonAt === undefined) return;
-      if (signal.aborted) return await this.#release();
       const term = new AbortController();
       const over = new AbortController();
       const stop = () => term.abort(signal.reason);
-      if (signal.aborted) stop();
       signal.addEventListener("abort", stop, { once: true });
       this.#leadsUntil = wonAt + this.#options.renewDeadlineMs;
       const fence: Fence = () => {
@@ -135,14 +136,18 @@ export class LeaderElection {
     }
   }
 
-  /** Try until we hold the lease; the time from which it counts, or `undefined` when stopped. */
+  /** Try until we hold the lease; the time from which it counts. When stopped, nothing, and we hold none. */
   async #acquire(signal: AbortSignal): Promise<number | undefined> {
     const { retryMs, renewDeadlineMs, random } = this.#options;
+    let outcome: Outcome = "other";
     while (!signal.aborted) {
       const sentAt = this.#clock.monotonic();
-      if ((await this.#attempt(renewDeadlineMs, signal)) === "held") return sentAt;
+      outcome = await this.#attempt(renewDeadlineMs, signal);
+      if (outcome === "held" && !signal.aborted) return sentAt;
       await this.#clock.sleep(retryMs * (1 + random() / 5), signal);
     }
+    // What was asked last may have been done though its answer was lost.
+    if (outcome !== "other") await this.#release();
     return undefined;
   }
 
@@ -170,9 +175,9 @@ export class LeaderElection {
 
   /**
    * Take or renew the lease, if it is ours to take. Never throws: what failed is `unsure`. When `signal` is aborted, what has
-   * been asked may be done all the same, so its answer is waited for a little: a lease that we have can be given up.
+   * been asked may be done all the same, so its answer is waited for a little, and nothing more is asked.
    */
-  async #attempt(limitMs: number, signal: AbortSignal): Promise<"held" | "other" | "unsure"> {
+  async #attempt(limitMs: number, signal: AbortSignal): Promise<Outcome> {
     const limit = new AbortController();
     const abortAfter = (ms: number, reason: Error) => this.#clock.after(ms, () => limit.abort(reason));
     const timers = [abortAfter(limitMs, new Error("no answer in time"))];
@@ -180,6 +185,7 @@ export class LeaderElection {
     signal.addEventListener("abort", stop, { once: true });
     try {
       if (this.#mustLook || !this.#isOurs()) await this.#look({ signal: limit.signal });
+      if (signal.aborted) return this.#isOurs() ? "held" : "other";
       if (!this.#isOurs() && !this.#isFree()) return "other";
       await this.#write(limit.signal);
       this.#lastError = undefined;
@@ -232,7 +238,9 @@ export class LeaderElection {
 
   async #release(): Promise<void> {
     const { client } = this.#options;
-    const options = { timeoutMs: GIVE_UP_MS, unthrottled: true };
+    const limit = new AbortController();
+    const cancel = this.#clock.after(GIVE_UP_MS, () => limit.abort(new Error("no answer in time")));
+    const options = { signal: limit.signal, unthrottled: true };
     try {
       // A renewal that failed just now has not cost us the lease.
       if (this.#mustLook) await this.#look(options);
@@ -243,6 +251,8 @@ export class LeaderElection {
       this.#log.info("lease given up");
     } catch (error) {
       this.#log.info("lease not given up: it runs out by itself", { error });
+    } finally {
+      cancel();
     }
     this.#mustLook = true;
   }

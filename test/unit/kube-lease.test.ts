@@ -277,15 +277,38 @@ describe("a leader election", () => {
   });
 
   test("ends in time when it is stopped while the API server is silent", async () => {
-    const { stop, terms, done } = stand("a");
+    const { election, stop, terms, done } = stand("a");
     await eventually(() => terms.length === 1);
     api.faults.inject({ kind: "hang" }, { times: 1000 });
     const asked = api.requests.length;
     await clock.advance(2_000);
     await eventually(() => api.requests.length > asked);
     stop.abort();
-    await clock.advance(3_000);
+    // For the answer to what was asked, then for giving the lease up.
+    await eventually(async () => {
+      await clock.advance(3_000);
+      return !election.leading && (await Promise.race([done.then(() => true), settle().then(() => false)]));
+    });
+    expect(clock.monotonic()).toBeLessThanOrEqual(2_000 + 2 * 3_000 + 3_000);
+  });
+
+  test("does not take a lease only to give it up", async () => {
+    api.faults.inject({ kind: "delay", ms: 100 }, { when: ({ method }) => method === "GET" });
+    const { stop, done } = stand("a");
+    await eventually(() => api.requests.some(({ method }) => method === "GET"));
+    stop.abort();
     await done;
+    expect(held()).toBeUndefined();
+    expect(api.requests.map(({ method }) => method)).toEqual(["GET"]);
+  });
+
+  test("gives up what it may have got when it is stopped and the answer is lost", async () => {
+    api.faults.inject({ kind: "drop-after" }, { when: ({ method }) => method === "POST" });
+    const { stop, done } = stand("a");
+    await eventually(() => held() !== undefined);
+    stop.abort();
+    await done;
+    expect(held()).toMatchObject({ holderIdentity: "" });
   });
 
   test("does not ask all the time while the API server is out", async () => {
