@@ -36,6 +36,8 @@ interface Examination {
   /** No object can be made there. */
   closing: boolean;
   startedAt: number;
+  /** When the first count was seen. */
+  countedAt?: number;
   emptySince?: number;
 }
 
@@ -111,9 +113,11 @@ export class NamespaceRemoval {
       await this.#open(name, quota, signal);
       return this.#unknowable(name, "Kubernetes does not count what is in it");
     }
+    examination.countedAt ??= clock.monotonic();
     if (verdict.state === "used") {
-      const sinceMs = clock.monotonic() - examination.startedAt;
-      if (sinceMs < SETTLE_MS) return { againMs: COUNT_EVERY_MS };
+      delete examination.emptySince;
+      const leftMs = examination.countedAt + SETTLE_MS - clock.monotonic();
+      if (leftMs > 0) return { againMs: leftMs };
       await this.#open(name, quota, signal);
       return this.#keep(name, `it holds ${listed(verdict.held)}`);
     }
