@@ -35,7 +35,7 @@ export class Retry {
     this.#failures = 0;
   }
 
-  /** Do not wait before the next try: ends a pause, or leaves out the next. */
+  /** Do not wait before the next try: ends a pause, or leaves out the next but for what it is at least. */
   hurry(): void {
     if (this.#wake) this.#wake.abort();
     else this.#hurry = true;
@@ -49,11 +49,9 @@ export class Retry {
   /** Count a failure and wait, at least for `leastMs`. Ends early, without an error, when `signal` is aborted. */
   async pause(leastMs: number, signal: AbortSignal): Promise<void> {
     this.#failures++;
-    if (this.#hurry) {
-      this.#hurry = false;
-      return;
-    }
-    const ms = Math.max(leastMs, backoffMs(this.#failures, this.#options));
+    const ms = Math.max(leastMs, this.#hurry ? 0 : backoffMs(this.#failures, this.#options));
+    this.#hurry = false;
+    if (ms === 0) return;
     const wake = new AbortController();
     const stop = () => wake.abort();
     if (signal.aborted) stop();

@@ -158,7 +158,7 @@ export class Connection {
   #answers(): void {
     const isWorthATry = (error: unknown) => error !== undefined && retryAfterMs(error) === undefined;
     for (const reflector of this.#failing) if (isWorthATry(reflector.error)) reflector.retryNow();
-    if (isWorthATry(this.#heartbeatError)) this.#pause.abort();
+    if (this.#failing.size === 0 && isWorthATry(this.#heartbeatError)) this.#pause.abort();
   }
 
   async #beat(): Promise<void> {
