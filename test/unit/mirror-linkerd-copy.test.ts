@@ -14,10 +14,12 @@ describe("a copy of credentials for Linkerd that something is in the way of", ()
   let api: FakeApi;
   let client: KubeClient;
   let copies: LinkerdCopies;
+  let events: string[];
 
   beforeEach(async () => {
     api = await FakeApi.start({ namespaces: ["isthmus", "linkerd"] });
     client = new KubeClient({ cluster: "source", credentials: api.credentials() });
+    events = [];
     const writer = new SourceWriter(
       client,
       () => undefined,
@@ -26,7 +28,7 @@ describe("a copy of credentials for Linkerd that something is in the way of", ()
     copies = new LinkerdCopies({
       namespace: COPY.namespace,
       writer,
-      events: { record: () => undefined },
+      events: { record: (_, { reason }) => events.push(reason) },
       log: silentLog,
       onNews: () => undefined,
     });
@@ -62,5 +64,15 @@ describe("a copy of credentials for Linkerd that something is in the way of", ()
     api.objects.delete(SECRETS, COPY);
     expect(await keep()).toBeUndefined();
     expect(found()).toEqual(["CredentialsCopied", "b3Vycw=="]);
+  });
+
+  test("is made under its new name also where the former may not be looked for any more", async () => {
+    expect(await keep()).toBeUndefined();
+    api.forbids = ({ path }) => path.endsWith(`/namespaces/linkerd/secrets/${COPY.name}`);
+    const renamed = { ...credentials, metadata: { namespace: "isthmus", name: "renamed" } };
+    expect(await copies.keep(aLink(), renamed, AbortSignal.timeout(10_000))).toBeUndefined();
+    expect(copies.condition(aLink())?.reason).toBe("CredentialsCopied");
+    expect(api.objects.find(SECRETS, { namespace: COPY.namespace, name: "renamed" })).toBeDefined();
+    expect(events).toEqual(["CopyFailed"]);
   });
 });

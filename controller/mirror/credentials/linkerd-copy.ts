@@ -67,7 +67,7 @@ export class LinkerdCopies {
     const { name } = credentials.metadata;
     try {
       const former = this.#names.get(key);
-      if (former !== undefined && former !== name) await this.#remove(link, former, signal);
+      if (former !== undefined && former !== name) await this.#removeIfAllowed(link, former, signal);
       this.#names.set(key, name);
       const condition = await this.#keep(link, credentials, signal);
       this.#become(link, condition);
