@@ -7,7 +7,7 @@ import {
   GATEWAY_NAME_ANNOTATION,
   GATEWAY_NAMESPACE_ANNOTATION,
 } from "../contract/index.ts";
-import { checked, dnsLabel, dnsLabels, required } from "./validation.ts";
+import { checked, clusterNames, dnsLabel, required } from "./validation.ts";
 
 /** Arguments of an `ExportedService`. */
 export interface ExportedServiceArgs {
@@ -51,8 +51,8 @@ export class ExportedService extends pulumi.ComponentResource {
       service: required(dnsLabel),
       namespace: required(dnsLabel),
       allowedClusters: {
-        allowed: `${dnsLabels.allowed}; leave it out to allow every cluster, remove the export to allow none`,
-        test: (value) => dnsLabels.test(value) && (value as string[]).length > 0,
+        allowed: `${clusterNames.allowed}; leave it out to allow every cluster, remove the export to allow none`,
+        test: (value) => clusterNames.test(value) && (value as string[]).length > 0,
       },
       gatewayName: dnsLabel,
       gatewayNamespace: {

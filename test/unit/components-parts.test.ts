@@ -338,7 +338,7 @@ describe("an exported service", () => {
         () => new ExportedService("demo", { service: "web", namespace: "shop", allowedClusters: [] }),
       ),
     ).toBe(
-      'ExportedService "demo": allowedClusters is []; it must be a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends; leave it out to allow every cluster, remove the export to allow none',
+      'ExportedService "demo": allowedClusters is []; it must be a list of different DNS labels, each 1 to 63 of a-z, 0-9 and -, with no - at its ends; and none of them federated, in which the names of federated services end; leave it out to allow every cluster, remove the export to allow none',
     );
   });
 });
