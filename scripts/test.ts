@@ -60,9 +60,9 @@ interface Report {
   numRuntimeErrorTestSuites: number;
   testResults: {
     name: string;
-    /** What went wrong with the file as a whole, or all that went wrong in it. */
+    status: string;
+    /** All that went wrong in it, with the names of its tests. */
     message: string;
-    assertionResults: { fullName: string; status: string; failureMessages: string[] }[];
   }[];
 }
 
@@ -81,15 +81,11 @@ async function runTier(tier: Tier, folder: string): Promise<Report> {
   return JSON.parse(text);
 }
 
-/** Each failure with its file, name and messages: what Jest prints of them is far up, or cut off, where a log ends. */
+/** Each file in which something failed, and what: Jest prints it too, but far up, or cut off, where a log ends. */
 function failuresOf({ testResults }: Report): string[] {
-  return testResults.flatMap(({ name, message, assertionResults }) => {
-    const file = relative(process.cwd(), name);
-    const failed = assertionResults.filter(({ status }) => status === "failed");
-    // A file that could not be loaded has no tests to blame.
-    if (failed.length === 0) return assertionResults.length === 0 && message ? [`${file}\n${message}`] : [];
-    return failed.map((test) => `${file}: ${test.fullName}\n${test.failureMessages.join("\n")}`);
-  });
+  return testResults
+    .filter(({ status }) => status === "failed")
+    .map(({ name, message }) => `failed: ${relative(process.cwd(), name)}\n${message}`);
 }
 
 async function main(): Promise<number> {
@@ -149,10 +145,10 @@ async function main(): Promise<number> {
       }
     }
   } finally {
+    for (const failure of failures) console.log(`${stripVTControlCharacters(failure)}\n`);
     if (!values.keep && started.size > 0) await clusters("down", ...started);
     await rm(folder, { recursive: true, force: true });
   }
-  for (const failure of failures) console.log(`failed: ${stripVTControlCharacters(failure)}\n`);
   for (const line of notRun) console.log(line);
   console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
   return sum.failed === 0 && sum.passed > 0 ? 0 : 1;
