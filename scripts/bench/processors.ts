@@ -21,7 +21,10 @@ export async function setApart(clusters: readonly string[]): Promise<() => Promi
   });
   const half = Math.floor(processors / 2);
   const all = range(0, processors);
-  const restore = () => confine([...servers, process.pid], all);
+  // One that has ended needs no processors.
+  const restore = async () => {
+    await Promise.allSettled([...servers, process.pid].map((pid) => confine([pid], all)));
+  };
   try {
     await confine(servers, range(0, half));
     await confine([process.pid], range(half, processors));
