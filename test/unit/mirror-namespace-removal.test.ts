@@ -87,6 +87,9 @@ describe("the removal of a namespace", () => {
     expect(await look(0)).toEqual({ againMs: 1_000 });
     await clock.advance(1_000);
     expect(await look(0)).toEqual({ againMs: 100 });
+    expect(await look(0)).toEqual({ againMs: 1_000 });
+    await clock.advance(1_000);
+    expect(await look(0)).toEqual({ againMs: 100 });
     expect(await look(0)).toBeUndefined();
     expect({ kept, removed }).toEqual({ kept: [], removed: ["shop"] });
     expect(api.objects.find(NAMESPACES, { name: "shop" })).toBeUndefined();
@@ -101,6 +104,25 @@ describe("the removal of a namespace", () => {
     expect(await look(0)).toEqual({ againMs: 1_000 });
     await clock.advance(999);
     expect(await look(0)).toEqual({ againMs: 1 });
+  });
+
+  test("is put off for what was let in as the namespace closed, and was counted a moment later", async () => {
+    await look();
+    await look(0);
+    await clock.advance(1_000);
+    await look(0);
+    // Closed, and counted by one who has not heard of it yet.
+    expect(await look(0)).toEqual({ againMs: 1_000 });
+    await clock.advance(1_000);
+    expect(await look(0)).toEqual({ againMs: 100 });
+    expect(await look()).toEqual({ againMs: 100 });
+    expect(await look(1)).toEqual({ againMs: HOUR });
+    expect({ kept, removed }).toEqual({
+      kept: ["it holds endpointslices.discovery.k8s.io (1)"],
+      removed: [],
+    });
+    expect(api.objects.find(RESOURCE_QUOTAS, QUOTA)).toBeUndefined();
+    expect(api.objects.find(NAMESPACES, { name: "shop" })).toBeDefined();
   });
 
   test("is put off for what is still counted a second later, and the quota goes", async () => {

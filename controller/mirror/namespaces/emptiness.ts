@@ -6,7 +6,7 @@ import { CONFIG_MAPS, RESOURCE_QUOTAS, SERVICE_ACCOUNTS } from "../../kube/resou
 import { Store } from "../../kube/store.ts";
 import type { Shelf, SourceWriter } from "../writer.ts";
 import { type ApiTypes, readApiTypes } from "./api-types.ts";
-import { closedQuota, isOurQuota, openQuota, type StandardCounts } from "./quota.ts";
+import { closedQuota, isOurQuota, lastQuota, openQuota, type StandardCounts } from "./quota.ts";
 
 /** The quotas that count what is in a namespace: how they are read and written. `quota.ts` says what they say. */
 export class EmptinessQuotas {
@@ -39,6 +39,11 @@ export class EmptinessQuotas {
 
   async close(seen: ResourceQuota, standard: StandardCounts, signal: AbortSignal): Promise<void> {
     await this.#writer.replace(shelf(), closedQuota(seen, standard), { signal });
+  }
+
+  /** Have all counted once more, the namespace being closed. */
+  async countAgain(seen: ResourceQuota, signal: AbortSignal): Promise<void> {
+    await this.#writer.replace(shelf(), lastQuota(seen), { signal });
   }
 
   /** Only the uid of it counts: Kubernetes writes its status at any time. */

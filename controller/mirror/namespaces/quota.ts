@@ -4,6 +4,8 @@ import type { ResourceQuota } from "../../kube/objects.ts";
 
 /** More objects of one type than any namespace has. */
 const OUT_OF_REACH = "1000000000";
+/** The limit on quotas. */
+const QUOTAS = limitOf("resourcequotas");
 
 /** How many there are of the objects that stand in every namespace, by type. */
 export interface StandardCounts {
@@ -25,7 +27,8 @@ export type Verdict =
  * Tells how many objects of every type a namespace holds, without reading one of them: Kubernetes counts them for a
  * ResourceQuota. At first its limits are out of reach, and it hinders nobody. Where nothing was found, they become what an
  * empty namespace has (`closedQuota`): from then on the API server takes no object there, so that none can be made between
- * the last look and the end of the namespace.
+ * the last look and the end of the namespace. What was made just before may not be in that count, but it is in the one that
+ * is asked for a second later (`lastQuota`).
  *
  * @param types as `selectTypes` names them: `secrets`, `deployments.apps`
  */
@@ -37,6 +40,19 @@ export function openQuota(namespace: string, isthmus: string, types: readonly st
 export function closedQuota(seen: ResourceQuota, standard: StandardCounts): ResourceQuota {
   const limits = typesOf(seen).map((type) => [limitOf(type), String(expected(type, standard))]);
   return { ...seen, spec: { hard: Object.fromEntries(limits) } };
+}
+
+/**
+ * The same once more, so that all is counted anew. One limit must be another for that: a namespace that is closed takes no
+ * quota either way.
+ */
+export function lastQuota(seen: ResourceQuota): ResourceQuota {
+  return { ...seen, spec: { hard: { ...seen.spec?.hard, [QUOTAS]: "0" } } };
+}
+
+/** Whether what is in its namespace is counted for the last time. */
+export function isLast(quota: ResourceQuota): boolean {
+  return quota.spec?.hard?.[QUOTAS] === "0";
 }
 
 /** Whether nothing can be made in its namespace any more. */

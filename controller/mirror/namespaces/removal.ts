@@ -6,9 +6,9 @@ import { NAMESPACES } from "../../kube/resource.ts";
 import type { SourceCluster } from "../source.ts";
 import type { SourceWriter } from "../writer.ts";
 import type { EmptinessQuotas } from "./emptiness.ts";
-import { isClosed, judge, typesOf } from "./quota.ts";
+import { isClosed, isLast, judge, typesOf } from "./quota.ts";
 
-/** How long the counts of an open quota are not believed: whoever counts may hear of an object, or of its end, a little late. */
+/** How long a count is not believed: whoever counts may hear of an object, or of its end, a little late. */
 const SETTLE_MS = 1_000;
 /** The quota controller counts within a second; by then it does not. */
 const COUNT_WITHIN_MS = 20_000;
@@ -43,8 +43,9 @@ interface Examination {
 
 /**
  * Removes namespaces of ours that are empty. All that has to be known for that stands in the quota itself, so that another
- * process can go on where one ended. Steps: make an open quota; when it shows nothing for a second, close it; when it still
- * shows nothing, delete the namespace. Anything else takes the quota away again.
+ * process can go on where one ended. Steps: make an open quota; when it shows nothing for a second, close it; when it shows
+ * nothing for another second, have all counted once more; when it still shows nothing, delete the namespace. Anything else
+ * takes the quota away again.
  */
 export class NamespaceRemoval {
   readonly #options: NamespaceRemovalOptions;
@@ -125,10 +126,15 @@ export class NamespaceRemoval {
       await this.#open(name, quota, signal);
       return this.#unknowable(name, `it cannot be known whether it holds ${listed(verdict.types)}`);
     }
-    if (examination.closing) return await this.#delete(name, quota, signal);
+    if (isLast(quota)) return await this.#delete(name, quota, signal);
     examination.emptySince ??= clock.monotonic();
     const leftMs = examination.emptySince + SETTLE_MS - clock.monotonic();
-    return leftMs > 0 ? { againMs: leftMs } : await this.#close(name, quota, examination, signal);
+    if (leftMs > 0) return { againMs: leftMs };
+    delete examination.emptySince;
+    if (!examination.closing) return await this.#close(name, quota, examination, signal);
+    if (this.#options.dispensable(name) === undefined) return { againMs: 0 };
+    await quotas.countAgain(quota, signal);
+    return { againMs: COUNT_EVERY_MS };
   }
 
   async #begin(name: string, signal: AbortSignal): Promise<ReconcileResult> {
