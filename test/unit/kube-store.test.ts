@@ -208,6 +208,17 @@ describe("a store that is told of our own writes", () => {
     ]);
   });
 
+  test("keeps what we deleted where the watch told first that it is going, until it has gone", () => {
+    const { store, heard } = listening();
+    const going = object("a", 11, { deletionTimestamp: "2026-01-01T00:00:00Z" });
+    store.apply(object("a", 10));
+    store.apply(going);
+    store.removed(object("a", 10));
+    expect(store.get("ns/a")).toBe(going);
+    store.delete(object("a", 12));
+    expect(heard).toEqual(["ns/a: nothing -> 10", "ns/a: 10 -> 11", "ns/a: 11 -> nothing"]);
+  });
+
   test("does not delete what we made, because of what stood there before", () => {
     const { store } = listening();
     store.apply(object("a", 10, { uid: "first" }));
