@@ -448,6 +448,8 @@ export class Laws {
     );
     if (write.request.subresource !== "status") return;
     this.#keepsGateway(write, before, after);
+    // What was sent in an earlier term and arrives in this one says nothing of the pauses of this one.
+    if (write.sentAt < this.#termFrom) return;
     const place = `${write.process} ${after.metadata.uid}`;
     const pause = Math.abs(write.sentAt - (this.#statusSent.get(place) ?? Number.NEGATIVE_INFINITY));
     this.#statusSent.set(place, write.sentAt);
