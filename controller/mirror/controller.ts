@@ -60,6 +60,8 @@ export interface MirrorControllerOptions {
     isthmus: string;
     /** Never made, never removed. */
     never: ReadonlySet<string>;
+    /** One that is not empty is looked at again no sooner. @default every so manieth resync */
+    lookAgainMs: number | undefined;
   };
   /** Everything is looked at again this often: what no watch told, that finds. */
   resyncMs: number;
@@ -171,7 +173,7 @@ export class MirrorController {
         wake: (name) => this.#namespacesQueue.add(name),
         onReady: (name) => this.#triggers.addMirrorsIn(name),
         record: (link, event) => this.#events.record(link, event),
-        lookAgainMs: LOOK_AGAIN_EVERY * options.resyncMs,
+        lookAgainMs: options.createNamespaces.lookAgainMs ?? LOOK_AGAIN_EVERY * options.resyncMs,
         clock,
         log,
       });

@@ -44,6 +44,8 @@ export interface MirrorOptions {
   allowNamespaces?: readonly string[] | undefined;
   /** Make namespaces that exported services want, and remove them again once they are empty. @default false */
   createNamespaces?: boolean | undefined;
+  /** A namespace that was made and is not empty is looked at again no sooner, in milliseconds. @default six times `resyncMs` */
+  lookAgainMs?: number | undefined;
   /** Ports of the egress to hand out. @default 20000 to 28191 */
   egressPorts?: PortRange | undefined;
   /** Everything is looked at again this often, in milliseconds; it writes nothing if all is well. @default 10 minutes */
@@ -164,7 +166,11 @@ export class MirrorRole {
         protectedNamespaces: protectedNamespaces(namespace, options.allowNamespaces ?? []),
       },
       ...(options.createNamespaces && {
-        createNamespaces: { isthmus: namespace, never: protectedNamespaces(namespace, []) },
+        createNamespaces: {
+          isthmus: namespace,
+          never: protectedNamespaces(namespace, []),
+          lookAgainMs: options.lookAgainMs,
+        },
       }),
       linkerdNamespace: options.linkerdNamespace ?? LINKERD_NAMESPACE,
       egressPorts: options.egressPorts ?? EGRESS_PORTS,

@@ -19,7 +19,8 @@ export interface FakeRequest {
   body: unknown;
 }
 
-const RESOURCES: readonly resources.Resource<KubeObject>[] = [
+/** All that a fake API server knows. */
+export const RESOURCES: readonly resources.Resource<KubeObject>[] = [
   resources.SERVICES,
   resources.ENDPOINT_SLICES,
   resources.PODS,

@@ -27,11 +27,15 @@ export interface ControllersOptions {
   /** What probes and name servers say. */
   gateways: Pick<Worlds, "isAlive" | "ipsOf">;
   dataPlane: Worlds["dataPlane"];
+  createsNamespaces: Worlds["createsNamespaces"];
   random: Random;
   resyncMs: number;
   /** A process ended by itself. */
   onFailure: (message: string) => void;
 }
+
+/** A namespace that is not empty is looked at again soon, so that a rest need not be long. */
+const LOOK_AGAIN_MS = 60_000;
 
 /** The replicas of the controller: started, stopped and killed, each time with a clock that is wrong in a way of its own. */
 export class Controllers {
@@ -47,7 +51,8 @@ export class Controllers {
 
   start(seat: Seat): void {
     if (this.#running.has(seat)) return;
-    const { time, network, source, gateways, dataPlane, resyncMs, onFailure } = this.#options;
+    const { time, network, source, gateways, dataPlane, createsNamespaces, resyncMs, onFailure } =
+      this.#options;
     const random = this.#options.random.fork();
     const offsetMs = random.between(-6, 6) * 3_600_000;
     const clock = new SkewedClock(time, { offsetMs, rate: 0.95 + random.next() / 10 });
@@ -79,6 +84,8 @@ export class Controllers {
       lookup: (host, signal) =>
         answered(clock, signal, () => ({ ips: gateways.ipsOf(host), ttlMs: 5_000 }), 5),
       dataPlane,
+      createNamespaces: createsNamespaces,
+      lookAgainMs: LOOK_AGAIN_MS,
       identity: machine.name,
       resyncMs,
       clock,

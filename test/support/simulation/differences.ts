@@ -23,6 +23,7 @@ import {
   type Worlds,
   wantedBy,
 } from "./model.ts";
+import { namespaceDifferences } from "./namespaces.ts";
 import { LINKERD_NAMESPACE, OWN_NAMESPACE } from "./scene.ts";
 
 /** All that can be different at rest: mirrors and slices, what should not be, Links that should be gone, statuses. */
@@ -56,6 +57,7 @@ export function differences(worlds: Worlds): string[] {
   return [
     ...found,
     ...leftovers(worlds, expected),
+    ...namespaceDifferences(worlds),
     ...copyDifferences(worlds),
     ...statusDifferences(worlds, all),
   ];

@@ -14,6 +14,7 @@ import {
   LINK_NAMES,
   LINK_TARGETS,
   type LinkName,
+  LONELY_NAMESPACES,
   MORTAL_NAMESPACES,
   NAMESPACES_OF_SERVICES,
   OTHER_SELECTORS,
@@ -25,9 +26,11 @@ import {
   SERVICE_NAMES,
 } from "./scene.ts";
 import type {
+  Belonging,
   GatewayShape,
   LocalShape,
   Meddling,
+  NamespaceLabel,
   PodsShape,
   SecretState,
   ServiceShape,
@@ -48,6 +51,8 @@ export type Event =
   | { do: "link"; link: LinkName; there: boolean }
   | { do: "link-spec"; link: LinkName; field: string; value: unknown }
   | { do: "namespace"; name: string; there: boolean; slowly: boolean }
+  | { do: "namespace-label"; name: string; label: NamespaceLabel }
+  | ({ do: "belonging" } & Belonging)
   | { do: "secret"; link: LinkName; state: SecretState }
   | { do: "pod"; name: (typeof POD_NAMES)[number]; state: "absent" | "starting" | "serving" }
   | { do: "foreign"; place: Place; spot: Spot; what: "service" | "slice" | "other-isthmus"; there: boolean }
@@ -72,13 +77,16 @@ export interface Step {
 interface Stretch {
   apis: ApiName[];
   processes: boolean;
+  /** The controller makes namespaces. */
+  namespaces: boolean;
 }
 
 /** A sequence of events, the last of which is a rest. */
-export function drawSteps(random: Random, count: number): Step[] {
+/** @param namespaces whether the controller makes namespaces */
+export function drawSteps(random: Random, count: number, namespaces: boolean): Step[] {
   const steps: Step[] = beginning(random);
   while (steps.length < count - 1) {
-    const stretch = drawStretch(random);
+    const stretch = { ...drawStretch(random), namespaces };
     const length = random.between(40, 200);
     for (let left = Math.min(length, count - 1 - steps.length); left > 0; left--) {
       steps.push({ event: drawEvent(random, stretch), wait: drawWait(random) });
@@ -112,9 +120,9 @@ function beginning(random: Random): Step[] {
     .map(({ event }) => ({ event, wait: random.between(0, 50) }));
 }
 
-function drawStretch(random: Random): Stretch {
+function drawStretch(random: Random): Omit<Stretch, "namespaces"> {
   const some = random.some(CLUSTERS);
-  return random.weighted<Stretch>([
+  return random.weighted<Omit<Stretch, "namespaces">>([
     [3, { apis: [], processes: false }],
     [3, { apis: some.length > 0 ? some : ["east"], processes: false }],
     [2, { apis: [], processes: true }],
@@ -132,7 +140,7 @@ function drawWait(random: Random): number {
   ]);
 }
 
-function drawEvent(random: Random, { apis, processes }: Stretch): Event {
+function drawEvent(random: Random, { apis, processes, namespaces }: Stretch): Event {
   const place = drawPlace(random);
   const link = random.pick(LINK_NAMES);
   const choices: [number, () => Event][] = [
@@ -157,6 +165,23 @@ function drawEvent(random: Random, { apis, processes }: Stretch): Event {
     [16, () => ({ do: "meddle", place, spot: drawSpot(random), how: random.pick(MEDDLING) })],
     [2, () => ({ do: "secret", link, state: random.pick(["good", "renewed"]) })],
   ];
+  if (namespaces) {
+    const name = random.pick([...LONELY_NAMESPACES, ...LONELY_NAMESPACES, ...MORTAL_NAMESPACES]);
+    const lonely = {
+      cluster: random.pick(CLUSTERS.slice(0, 2)),
+      namespace: random.pick(LONELY_NAMESPACES),
+      service: "web",
+    };
+    choices.push(
+      [
+        20,
+        () => ({ do: "service", place: lonely, shape: random.chance(0.6) ? undefined : drawShape(random) }),
+      ],
+      [2, () => ({ do: "namespace", name, there: random.chance(0.4), slowly: random.chance(0.3) })],
+      [3, () => ({ do: "namespace-label", name, label: random.pick(NAMESPACE_LABELS) })],
+      [12, () => drawBelonging(random, name)],
+    );
+  }
   if (apis.length > 0) {
     const api = random.pick(apis);
     choices.push(
@@ -343,6 +368,23 @@ function drawLinkSpec(random: Random, link: LinkName): Event {
 function drawNamespace(random: Random): Event {
   const name = random.pick(MORTAL_NAMESPACES);
   return { do: "namespace", name, there: random.chance(0.7), slowly: random.chance(0.3) };
+}
+
+const NAMESPACE_LABELS: NamespaceLabel[] = ["other", "other", "taken away", "given back"];
+
+function drawBelonging(random: Random, namespace: string): Event {
+  const kind = random.weighted<Belonging["kind"]>([
+    [4, "ConfigMap"],
+    [4, "Secret"],
+    [1, "ResourceQuota"],
+  ]);
+  return {
+    do: "belonging",
+    namespace,
+    kind,
+    there: random.chance(0.4),
+    when: random.pick(["now", "now", "counted", "closed"]),
+  };
 }
 
 function drawForeign(random: Random, place: Place): Event {

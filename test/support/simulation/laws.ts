@@ -31,6 +31,7 @@ import {
   type Verdict,
   verdictOf,
 } from "./model.ts";
+import { contentsOf, isAwaited, isMade, isOurQuota } from "./namespaces.ts";
 import type { Network } from "./network.ts";
 import { type ClusterName, LINKERD_NAMESPACE, OWN_NAMESPACE, PROTECTED } from "./scene.ts";
 import type { Write } from "./simulated-api.ts";
@@ -39,6 +40,8 @@ import { clustersOf, type Touch, type World } from "./world.ts";
 /** The laws, by the names that a broken one is reported under. */
 export type Law =
   | "only what is ours is written (1)"
+  | "only a namespace of ours is deleted (1)"
+  | "a namespace that holds anything stays (1)"
   | "nothing is deleted before the target is known (2)"
   | "nothing wanted is deleted (2)"
   | "what is written is what is wanted (3)"
@@ -160,8 +163,11 @@ export class Laws {
       this.#wroteLease(write);
       return;
     }
-    this.writes++;
-    this.lastWrite = told(write);
+    // What is in a namespace is looked at again, for as long as it is there.
+    if (write.collection !== "resourcequotas") {
+      this.writes++;
+      this.lastWrite = told(write);
+    }
     // What was under way when the lease was given up may arrive later; versions and preconditions keep it from doing harm.
     const holder = this.#holders.findLast(({ from }) => from <= write.sentAt)?.holder;
     this.check(
@@ -185,6 +191,14 @@ export class Laws {
       case "secrets":
         this.#wroteCopy(write);
         break;
+      case "namespaces":
+        this.#wroteNamespace(write);
+        break;
+      case "resourcequotas": {
+        const quotas = [write.before, write.after].filter((each) => each !== undefined);
+        this.check("only what is ours is written (1)", !quotas.every(isOurQuota) && told(write));
+        break;
+      }
       case "events":
         break;
       default:
@@ -302,6 +316,31 @@ export class Laws {
     this.check(
       "only what is ours is written (1)",
       (world.dataPlane !== "linkerd" || !mayBe(before) || !mayBe(after)) && told(write),
+    );
+  }
+
+  #wroteNamespace(write: Write): void {
+    const { source } = this.#options.world;
+    const { before, after, verb } = write;
+    const name = (after ?? before)?.metadata.name ?? "";
+    this.check("protected namespaces are never written (10)", PROTECTED.includes(name) && told(write));
+    if (verb !== "delete") {
+      const isNew = before === undefined && after !== undefined && isMade(after);
+      this.check("only what is ours is written (1)", !isNew && told(write));
+      return;
+    }
+    const isTheirs = before === undefined || !isMade(before);
+    this.check("only a namespace of ours is deleted (1)", isTheirs && told(write));
+    const held = contentsOf(source, name).map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+    this.check(
+      "a namespace that holds anything stays (1)",
+      held.length > 0 && `${told(write)}, which holds ${held.join(", ")}`,
+    );
+    const unknown = activeLinks(source).filter((link) => !this.#wasListed(write.process, link));
+    this.check(
+      "nothing is deleted before the target is known (2)",
+      unknown.length > 0 &&
+        `${told(write)}, but this process has no complete list of cluster ${unknown[0]?.spec.targetClusterName}`,
     );
   }
 
@@ -641,6 +680,7 @@ export class Laws {
     const [namespace, name = ""] = key.split("/");
     const mirror = source.find(SERVICES, { namespace, name });
     const verdict = this.#verdict(key);
+    if (isAwaited(world, key)) return `the namespace of ${key} is missing`;
     if (verdict.kind !== "mirror") {
       const ours = mirror !== undefined && isOurs(source, mirror) && !verdict.mayStand;
       return ours

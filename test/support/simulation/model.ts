@@ -50,6 +50,8 @@ export type Verdict =
 
 export interface Worlds {
   dataPlane: "standalone" | "linkerd";
+  /** Whether the controller makes the namespaces that are missing. */
+  createsNamespaces: boolean;
   source: FakeObjects;
   targets: Record<ClusterName, FakeObjects>;
   /** Whether an address of a gateway answers probes. */

@@ -30,6 +30,9 @@ export const PROTECTED = ["kube-system", "kube-public", "kube-node-lease", OWN_N
 /** Namespaces of the source that come and go. */
 export const MORTAL_NAMESPACES = ["shop", "pay", "lab"] as const;
 
+/** Namespaces in which services are now and then: they are in the source only if somebody makes them. */
+export const LONELY_NAMESPACES = ["rare", "odd"] as const;
+
 const LONG = `a-service-with-a-name-that-is-so-long-that-it-must-be-shortened`.slice(0, 61);
 export const SERVICE_NAMES = ["web", "api", "a", "a-b", LONG] as const;
 

@@ -1,10 +1,11 @@
 import type { KubeObject, ObjectRef } from "../../../controller/kube/objects.ts";
-import { NAMESPACES } from "../../../controller/kube/resource.ts";
+import { NAMESPACES, type Resource } from "../../../controller/kube/resource.ts";
 import { answer } from "../fake-api-handlers.ts";
 import { collectionOf, FakeObjects, Refusal } from "../fake-api-objects.ts";
 import type { FakeRequest } from "../fake-api-request.ts";
 import { selects } from "../fake-api-selectors.ts";
 import { type Watcher, Watches } from "../fake-api-watches.ts";
+import { discover } from "./discovery.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 /** What an API server says to one request. */
@@ -59,6 +60,8 @@ export class SimulatedApi {
   actor: Origin | undefined;
   /** Told of every write of a controller that was accepted. */
   onWrite: (write: Write) => void = () => undefined;
+  /** What an object goes through before it is made: changed, or refused by throwing the `Refusal`. */
+  admit: (resource: Resource, object: KubeObject, namespace: string | undefined) => void = () => undefined;
 
   readonly #time: VirtualTime;
   readonly #snapshots = new Map<string, Snapshot>();
@@ -93,7 +96,10 @@ export class SimulatedApi {
     this.#authorize(request);
     const { resource, method } = request;
     if (method === "GET" && resource !== undefined && request.name === undefined) return this.#list(request);
+    if (request.path === "/api" || request.path === "/apis")
+      return { status: 200, headers: {}, body: discover(request.path) };
     const before = resource && request.name ? this.objects.find(resource, refOf(request)) : undefined;
+    if (method === "POST" && resource !== undefined) this.#admit(resource, request);
     this.actor = origin;
     let body: unknown;
     try {
@@ -147,6 +153,16 @@ export class SimulatedApi {
 
   #authorize({ token }: FakeRequest): void {
     if (!this.tokens.has(token ?? "")) throw new Refusal(401, "Unauthorized", "Unauthorized");
+  }
+
+  /** What cannot be made anyway is refused for that. */
+  #admit(resource: Resource, request: FakeRequest): void {
+    const object = request.body as KubeObject;
+    const { namespace } = request;
+    const home = namespace === undefined ? undefined : this.objects.find(NAMESPACES, { name: namespace });
+    if (resource.namespaced && (home === undefined || home.metadata.deletionTimestamp)) return;
+    if (this.objects.find(resource, { ...refOf(request), name: object.metadata.name })) return;
+    this.admit(resource, object, namespace);
   }
 
   /** As a real server lists: every page is of the state at the first. */

@@ -71,12 +71,19 @@ class Simulation {
     const random = new Random(options.seed);
     const [ofEvents, ofNetwork, ofProcesses] = [random.fork(), random.fork(), random.fork()];
     this.#resyncMs = random.pick(RESYNC_MS);
-    this.#steps = options.steps ?? drawSteps(ofEvents, options.count ?? 2_000);
     const dataPlane = random.chance(0.3) ? "linkerd" : "standalone";
-    this.#world = new World(this.#time, dataPlane, (server, token) =>
-      kubeconfig(server, token, authorityData),
-    );
-    for (const api of this.#world.allApis()) api.bookmarks = random.chance(0.5);
+    const bookmarks = Array.from({ length: 1 + CLUSTERS.length }, () => random.chance(0.5));
+    // Drawn last, so that the runs in which nobody makes namespaces are what they were.
+    const createsNamespaces = random.chance(0.4);
+    this.#steps = options.steps ?? drawSteps(ofEvents, options.count ?? 2_000, createsNamespaces);
+    this.#world = new World({
+      time: this.#time,
+      dataPlane,
+      kubeconfig: (server, token) => kubeconfig(server, token, authorityData),
+      isDisturbed: () => !this.#laws.fairSince.has("source"),
+      ...(createsNamespaces && { ofNamespaces: random.fork() }),
+    });
+    for (const [index, api] of this.#world.allApis().entries()) api.bookmarks = bookmarks[index] ?? false;
     this.#weather = new Map([
       ["source", fairWeather([1, 5])],
       ...CLUSTERS.map((name): [string, Weather] => [name, fairWeather([5, 40])]),
@@ -97,6 +104,7 @@ class Simulation {
       source: this.#world.sourceApi,
       gateways: this.#world,
       dataPlane,
+      createsNamespaces,
       random: ofProcesses,
       resyncMs: this.#resyncMs,
       onFailure: (message) => this.#laws.break("the process lives", message),
@@ -161,6 +169,12 @@ class Simulation {
         break;
       case "namespace":
         world.setNamespace(event.name, event.there, event.slowly);
+        break;
+      case "namespace-label":
+        world.labelNamespace(event.name, event.label);
+        break;
+      case "belonging":
+        world.setBelonging(event);
         break;
       case "secret":
         world.setSecret(event.link, event.state);
@@ -235,6 +249,7 @@ class Simulation {
       for (const token of ["good", "renewed"]) api.tokens.add(token);
     }
     this.#network.healPartitions();
+    this.#world.forgetPlans();
     for (const api of this.#weather.keys()) {
       if (!this.#laws.fairSince.has(api)) this.#laws.fairSince.set(api, this.#time.now);
     }

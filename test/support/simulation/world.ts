@@ -15,21 +15,29 @@ import type {
   KubeObject,
   Namespace,
   Pod,
+  ResourceQuota,
   Secret,
   Service,
 } from "../../../controller/kube/objects.ts";
 import {
+  CONFIG_MAPS,
   ENDPOINT_SLICES,
   LINKS,
   NAMESPACES,
   PODS,
+  RESOURCE_QUOTAS,
   type Resource,
   SECRETS,
+  SERVICE_ACCOUNTS,
   SERVICES,
 } from "../../../controller/kube/resource.ts";
-import type { Change } from "../fake-api-objects.ts";
+import { type Change, Refusal } from "../fake-api-objects.ts";
+import { RESOURCES } from "../fake-api-request.ts";
 import { anEgressPod } from "../mirror-objects.ts";
 import { activeLinks, type Worlds } from "./model.ts";
+import { isOurQuota, STANDARD } from "./namespaces.ts";
+import { Quotas } from "./quotas.ts";
+import type { Random } from "./random.ts";
 import {
   CLUSTERS,
   type ClusterName,
@@ -42,6 +50,7 @@ import {
   LINK_TARGETS,
   LINKERD_NAMESPACE,
   type LinkName,
+  LONELY_NAMESPACES,
   NAMESPACES_OF_SERVICES,
   OWN_NAMESPACE,
   type Place,
@@ -104,6 +113,28 @@ export type Meddling =
   | "stray-slice"
   | "members";
 
+/** Something of somebody's in a namespace. */
+export interface Belonging {
+  namespace: string;
+  kind: "ConfigMap" | "Secret" | "ResourceQuota";
+  there: boolean;
+  /** Now, or a moment after the controller begins to count what is in the namespace, or closes it. */
+  when: "now" | "counted" | "closed";
+}
+
+/** What people do to the labels of a namespace: it becomes theirs, or the controller's again, or something else. */
+export type NamespaceLabel = "taken away" | "given back" | "other";
+
+export interface WorldOptions {
+  time: VirtualTime;
+  dataPlane: Worlds["dataPlane"];
+  kubeconfig: (server: string, token: string) => string;
+  /** Where the controller makes namespaces: how late Kubernetes is in what it does in them. */
+  ofNamespaces?: Random;
+  /** Whether it may be very late at the moment. */
+  isDisturbed: () => boolean;
+}
+
 /** What may have changed about a mirror, and how soon that must show. */
 export interface Touch {
   /** Key of a mirror, or a group of them: `link:<cluster>`, `namespace:<name>`, `pods`, `gateways`. */
@@ -137,29 +168,42 @@ export class World implements Worlds {
   readonly #dead = new Set<string>();
   #gatewayHost: readonly string[] = [GATEWAY_IPS[0]];
   readonly #kubeconfig: (server: string, token: string) => string;
+  readonly #ofNamespaces: Random | undefined;
+  readonly #quotas: Quotas | undefined;
+  /** What somebody is about to do when a namespace is counted. */
+  readonly #waiting = new Map<string, Belonging[]>();
   #serial = 0;
 
-  constructor(
-    time: VirtualTime,
-    dataPlane: Worlds["dataPlane"],
-    kubeconfig: (server: string, token: string) => string,
-  ) {
+  constructor({ time, dataPlane, kubeconfig, ofNamespaces, isDisturbed }: WorldOptions) {
     this.time = time;
     this.dataPlane = dataPlane;
     this.#kubeconfig = kubeconfig;
+    this.#ofNamespaces = ofNamespaces;
     this.sourceApi = new SimulatedApi("source", time, [OWN_NAMESPACE, LINKERD_NAMESPACE, "kube-system"]);
     this.apis = Object.fromEntries(
       CLUSTERS.map((name) => [
         name,
-        new SimulatedApi(name, time, [...NAMESPACES_OF_SERVICES, GATEWAY_NAMESPACE]),
+        new SimulatedApi(name, time, [...NAMESPACES_OF_SERVICES, ...LONELY_NAMESPACES, GATEWAY_NAMESPACE]),
       ]),
     ) as Record<ClusterName, SimulatedApi>;
     for (const api of Object.values(this.apis)) api.tokens.add("renewed");
     this.sourceApi.objects.onChange((change) => this.#sourceChanged(change));
+    if (ofNamespaces !== undefined) {
+      this.#quotas = new Quotas({ time, objects: this.source, random: ofNamespaces, isDisturbed });
+      this.sourceApi.objects.onChange((change) => this.#namespaceChanged(change, ofNamespaces));
+      this.sourceApi.admit = (resource, object, namespace) => {
+        if (resource === NAMESPACES) object.metadata.finalizers = ["kubernetes"];
+        else if (namespace !== undefined) this.#quotas?.admit(resource, namespace);
+      };
+    }
     for (const cluster of CLUSTERS) {
       this.apis[cluster].objects.onChange((change) => this.#targetChanged(cluster, change));
     }
     this.#bookmark();
+  }
+
+  get createsNamespaces(): boolean {
+    return this.#ofNamespaces !== undefined;
   }
 
   get source() {
@@ -293,6 +337,57 @@ export class World implements Worlds {
     this.time.after(slowly ? 20_000 : 50, () => this.#empty(name));
   }
 
+  labelNamespace(name: string, label: NamespaceLabel): void {
+    if (!this.source.find(NAMESPACES, { name })) return;
+    this.source.modify(NAMESPACES, { name }, (each) => {
+      const { "isthmus.dev/created-by": _, ...others } = each.metadata.labels ?? {};
+      if (label === "taken away") return withMetadata(each, { labels: others });
+      const change =
+        label === "given back"
+          ? { "isthmus.dev/created-by": OWN_NAMESPACE }
+          : { "team.example/name": `${++this.#serial}` };
+      return withMetadata(each, { labels: { ...each.metadata.labels, ...change } });
+    });
+  }
+
+  /** Somebody puts something of their own into a namespace, or takes it away. */
+  setBelonging(belonging: Belonging): void {
+    const { namespace, kind, there, when } = belonging;
+    if (when !== "now") {
+      const others = this.#waiting.get(namespace) ?? [];
+      this.#waiting.set(namespace, [...others, belonging]);
+      return;
+    }
+    const resource: Resource<KubeObject> = {
+      ConfigMap: CONFIG_MAPS,
+      Secret: SECRETS,
+      ResourceQuota: RESOURCE_QUOTAS,
+    }[kind];
+    const name = kind === "ResourceQuota" ? "isthmus-emptiness" : "theirs";
+    const known = this.source.find(resource, { namespace, name });
+    if (there && !known) this.#create(resource, { apiVersion: "v1", kind, metadata: { namespace, name } });
+    if (!there && known && !isOurQuota(known)) this.source.delete(resource, known.metadata);
+  }
+
+  /** Nobody waits any more for a namespace to be looked at. */
+  forgetPlans(): void {
+    this.#waiting.clear();
+  }
+
+  /** Somebody makes an object in the source; whether they are let. */
+  #create<T extends KubeObject>(resource: Resource<T>, object: T): boolean {
+    const { namespace = "" } = object.metadata;
+    if (!this.#takesObjects(namespace)) return false;
+    try {
+      this.#quotas?.admit(resource, namespace);
+    } catch (error) {
+      if (error instanceof Refusal) return false;
+      throw error;
+    }
+    this.source.create(resource, object);
+    return true;
+  }
+
   setService(place: Place, shape: ServiceShape | undefined): void {
     const { objects } = this.apis[place.cluster];
     const ref = { namespace: place.namespace, name: place.service };
@@ -392,7 +487,7 @@ export class World implements Worlds {
         ...made,
         metadata: { ...each.metadata, ...made.metadata },
       }));
-    else this.source.create(SERVICES, made);
+    else this.#create(SERVICES, made);
     const theirs: EndpointSlice = {
       apiVersion: "discovery.k8s.io/v1",
       kind: "EndpointSlice",
@@ -402,7 +497,7 @@ export class World implements Worlds {
       ports: shape.ports.map(({ name, port }) => ({ name, port: port + 8_000, protocol: "TCP" })),
     };
     if (this.source.find(ENDPOINT_SLICES, slice)) this.source.update(ENDPOINT_SLICES, theirs);
-    else this.source.create(ENDPOINT_SLICES, theirs);
+    else this.#create(ENDPOINT_SLICES, theirs);
   }
 
   setLink(name: LinkName, there: boolean): void {
@@ -509,7 +604,7 @@ export class World implements Worlds {
             ports: [],
           }
         : { apiVersion: "v1", kind: "Service", metadata, spec: { ports: [{ port: 1 }] } };
-    this.source.create(resource, object);
+    this.#create(resource, object);
   }
 
   /** Somebody meddles with a mirror or its slice. */
@@ -566,7 +661,7 @@ export class World implements Worlds {
         if (!this.#takesObjects(place.namespace)) return;
         const { clusterIP, clusterIPs: _, ...spec } = mirror.spec ?? {};
         this.source.delete(SERVICES, ref);
-        this.source.create(SERVICES, {
+        this.#create(SERVICES, {
           ...mirror,
           spec: clusterIP === "None" ? spec : { ...spec, clusterIP: "None", clusterIPs: ["None"] },
         });
@@ -610,7 +705,7 @@ export class World implements Worlds {
       endpoints: [{ addresses: ["10.9.9.9"] }],
       ports: [],
     };
-    this.source.create(ENDPOINT_SLICES, stray);
+    this.#create(ENDPOINT_SLICES, stray);
   }
 
   #takesObjects(namespace: string): boolean {
@@ -621,10 +716,43 @@ export class World implements Worlds {
   #empty(name: string): void {
     const namespace = this.source.find(NAMESPACES, { name }) as Namespace | undefined;
     if (!namespace?.metadata.deletionTimestamp) return;
-    for (const resource of [SERVICES, ENDPOINT_SLICES] as Resource<KubeObject>[]) {
+    for (const resource of RESOURCES.filter(({ namespaced }) => namespaced)) {
       for (const { metadata } of this.source.list(resource, name)) this.source.delete(resource, metadata);
     }
     this.source.modify(NAMESPACES, { name }, (each) => withMetadata(each, { finalizers: [] }));
+  }
+
+  /** What Kubernetes does in namespaces that the controller makes and deletes, and what people do meanwhile. */
+  #namespaceChanged({ collection, type, object, previous }: Change, random: Random): void {
+    const { namespace = "", name, deletionTimestamp } = object.metadata;
+    if (collection === "namespaces") {
+      if (type === "ADDED") this.time.after(random.between(10, 3_000), () => this.#furnish(name));
+      const goes = deletionTimestamp !== undefined && !previous?.metadata.deletionTimestamp;
+      if (goes) this.time.after(random.pick([50, 50, 20_000]), () => this.#empty(name));
+    }
+    if (collection !== "resourcequotas" || type === "DELETED" || !isOurQuota(object)) return;
+    if (isDeepStrictEqual((object as ResourceQuota).spec, (previous as ResourceQuota | undefined)?.spec))
+      return;
+    const isTime = ({ when }: Belonging) => when === (type === "ADDED" ? "counted" : "closed");
+    const waiting = this.#waiting.get(namespace) ?? [];
+    for (const each of waiting.filter(isTime))
+      this.time.after(random.between(0, 300), () => this.setBelonging({ ...each, when: "now" }));
+    this.#waiting.set(
+      namespace,
+      waiting.filter((each) => !isTime(each)),
+    );
+  }
+
+  /** As Kubernetes, put into a new namespace what stands in every one. */
+  #furnish(namespace: string): void {
+    if (!this.#takesObjects(namespace)) return;
+    const put = (resource: Resource<KubeObject>, kind: keyof typeof STANDARD) => {
+      const metadata = { namespace, name: STANDARD[kind] };
+      if (this.source.find(resource, metadata)) return true;
+      return this.#create(resource, { apiVersion: "v1", kind, metadata });
+    };
+    const done = [put(CONFIG_MAPS, "ConfigMap"), put(SERVICE_ACCOUNTS, "ServiceAccount")];
+    if (done.includes(false)) this.time.after(2_000, () => this.#furnish(namespace));
   }
 
   /** As the garbage collector of Kubernetes: what belongs to an object that is gone goes too. */
@@ -646,6 +774,7 @@ export class World implements Worlds {
       this.#linkChanged(object as unknown as Link, previous as unknown as Link | undefined);
     if (collection === "services" || collection.startsWith("endpointslices"))
       this.#localChanged(object, previous);
+    if (collection === "namespaces") this.#touch(`namespace:${name}`);
     if (byController) return;
     const unseen = type === "DELETED" && object.metadata.annotations?.foreign !== undefined;
     if (collection === "services") this.#touch(`${namespace}/${name}`, { byHand: true, unseen });
@@ -653,7 +782,6 @@ export class World implements Worlds {
       for (const mirror of mirrorsOfSlice(object, previous))
         this.#touch(`${namespace}/${mirror}`, { byHand: true, unseen });
     }
-    if (collection === "namespaces") this.#touch(`namespace:${name}`);
     if (collection === "pods") this.#touch("pods");
     if (collection === "secrets") {
       for (const [link, cluster] of Object.entries(LINK_TARGETS)) {
