@@ -3,7 +3,7 @@ import type { Link } from "../../contract/index.ts";
 import { KubeClient } from "../../controller/kube/client.ts";
 import { silentLog } from "../../controller/kube/log.ts";
 import type { Namespace, ResourceQuota } from "../../controller/kube/objects.ts";
-import { NAMESPACES } from "../../controller/kube/resource.ts";
+import { NAMESPACES, RESOURCE_QUOTAS } from "../../controller/kube/resource.ts";
 import { Claims } from "../../controller/mirror/claims.ts";
 import {
   type ApiVersion,
@@ -277,6 +277,19 @@ describe("what one target may have made", () => {
   }
 
   const signal = new AbortController().signal;
+
+  test("is somebody's without the quota that an earlier term left there", async () => {
+    const { source, namespaces, woken } = await world();
+    const { metadata, ...rest } = desiredNamespace("shop", "greedy", "isthmus");
+    const { "isthmus.dev/created-by": _, ...labels } = metadata.labels ?? {};
+    source.namespaces.apply(api.objects.create(NAMESPACES, { ...rest, metadata: { ...metadata, labels } }));
+    api.objects.create(RESOURCE_QUOTAS, openQuota("shop", "isthmus", TYPES));
+    namespaces.listen()();
+    expect(woken).toContain("shop");
+    await namespaces.reconcile("shop", signal);
+    expect(api.objects.list(RESOURCE_QUOTAS)).toEqual([]);
+    expect(api.objects.find(NAMESPACES, { name: "shop" })).toBeDefined();
+  });
 
   test("has an end, which its services are told", async () => {
     const { namespaces, greedy, woken, ready, made } = await world();

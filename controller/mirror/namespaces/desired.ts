@@ -32,6 +32,11 @@ export function isMadeBy(isthmus: string, namespace: Namespace): boolean {
   return namespace.metadata.labels?.[CREATED_BY_LABEL] === isthmus;
 }
 
+/** Whether a namespace may have been made by an Isthmus, and was made somebody's since: a quota of ours may be left in it. */
+export function isTakenOver({ metadata: { labels = {} } }: Namespace): boolean {
+  return labels[CLUSTER_NAME_LABEL] !== undefined && labels[CREATED_BY_LABEL] === undefined;
+}
+
 /** The cluster for whose services a namespace was made. */
 export function clusterOf(namespace: Namespace): string {
   return namespace.metadata.labels?.[CLUSTER_NAME_LABEL] ?? "";

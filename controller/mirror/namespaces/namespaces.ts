@@ -12,7 +12,7 @@ import type { LinkEvent } from "../events.ts";
 import { BY_CREATOR, BY_NAMESPACE, BY_TARGET, type SourceCluster } from "../source.ts";
 import type { Target } from "../target/target.ts";
 import type { SourceWriter } from "../writer.ts";
-import { clusterOf, desiredNamespace, isMadeBy, isReserved } from "./desired.ts";
+import { clusterOf, desiredNamespace, isMadeBy, isReserved, isTakenOver } from "./desired.ts";
 import { EmptinessQuotas } from "./emptiness.ts";
 import { NamespaceRemoval } from "./removal.ts";
 
@@ -132,6 +132,8 @@ export class MirrorNamespaces {
       }),
     ];
     this.wakeAll();
+    // What an earlier term left in them, nobody else takes away.
+    for (const each of source.namespaces.list()) if (isTakenOver(each)) wake(each.metadata.name);
     return () => {
       for (const end of ends) end();
     };
@@ -151,7 +153,8 @@ export class MirrorNamespaces {
       return undefined;
     }
     if (!this.#isOurs(name)) {
-      if (this.#removal.mayHaveQuota(name)) await this.#removal.release(name, signal);
+      if (this.#removal.mayHaveQuota(name) || isTakenOver(namespace))
+        await this.#removal.release(name, signal);
       this.#removal.forget(name);
       return undefined;
     }
