@@ -62,13 +62,14 @@ export class Applier {
     const trust = await runtime.syncTrust(files.trust, material.trustPem);
     // Remembered until it is done: what comes in between may fail, and the next round finds nothing to narrow.
     if (trust === "narrowed") this.#mustReload = true;
-    let changes = await this.#syncMaps(picture.maps);
+    const changes = await this.#syncMaps(picture.maps);
     await this.#cutRevoked(picture);
 
     // TLS sessions from before would be taken up again without a look at the bundle; a new worker knows none of them.
     const outcome = await this.#ensureConfig(picture.config, this.#mustReload);
+    // A new worker has read the maps. It is not asked for them: for a moment the one before may answer in its place, and
+    // what that one has no backend for would be taken from the new one.
     if (outcome.reloaded) this.#mustReload = false;
-    if (outcome.reloaded) changes += await this.#syncMaps(picture.maps);
     if (outcome.refused === undefined) this.#wasInForce = true;
     await this.#setStatus(serving && this.#wasInForce);
     return { ...outcome, inForce: this.#wasInForce, changes, certificateReplaced, trust };

@@ -94,8 +94,13 @@ export class TestMesh {
 
   /** `curl` in the pod of the Deployment `caller`; its output, or undefined when it fails. */
   async curl(cluster: string, url: string): Promise<string | undefined> {
-    const run = await this.tryKubectl(cluster, "exec", "deploy/caller", "--", "curl", "-sf", "-m", "5", url);
+    const run = await this.tryCurl(cluster, url);
     return run.exitCode === 0 ? run.stdout : undefined;
+  }
+
+  /** The same, whatever its exit code; what curl has to say of a failure is in `stderr`. */
+  tryCurl(cluster: string, url: string): Promise<ProcessOutput> {
+    return this.tryKubectl(cluster, "exec", "deploy/caller", "--", "curl", "-sSf", "-m", "5", url);
   }
 }
 

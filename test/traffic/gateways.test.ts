@@ -25,10 +25,11 @@ describe("a mesh of east and west", () => {
   let lost = 0;
   const inIsthmus = ["-n", DEFAULT_NAMESPACE];
   const ofSecond = `app=${SECOND_GATEWAY}`;
+  const urlOf = (service: string) => `http://${service}-west:8888`;
 
   /** Who answers a call from east to a service of west; undefined when nobody does. */
   async function answerOf(service: string): Promise<string | undefined> {
-    const answer = await mesh.curl("east", `http://${service}-west:8888`);
+    const answer = await mesh.curl("east", urlOf(service));
     return answer === undefined ? undefined : JSON.parse(answer).payload;
   }
 
@@ -59,8 +60,9 @@ describe("a mesh of east and west", () => {
   async function waysOf(service: string, calls: number): Promise<{ own: number; second: number }> {
     const before = await callsSeen(service);
     for (let call = 0; call < calls; call++) {
-      if ((await answerOf(service)) !== `west-${service}`)
-        throw new Error(`call ${++lost} of ${service} lost`);
+      const { exitCode, stdout, stderr, duration } = await mesh.tryCurl("east", urlOf(service));
+      if (exitCode !== 0 || JSON.parse(stdout).payload !== `west-${service}`)
+        throw new Error(`call ${++lost} of ${service} lost after ${duration} ms: ${stderr || stdout}`);
     }
     return until(async () => {
       const now = await callsSeen(service);
