@@ -164,10 +164,11 @@ export class Store<T extends KubeObject> implements Sink<T> {
   removed(object: T): void {
     const key = keyOf(object);
     const { uid, resourceVersion } = object.metadata;
-    const known = this.#objects.get(key)?.metadata;
-    if (!sameUid(this.#objects.get(key), uid)) return;
+    const known = this.#objects.get(key);
+    if (!sameUid(known, uid)) return;
     // The watch was faster, and told that it is going: so it is there until the watch tells of its end.
-    if (known?.deletionTimestamp !== undefined && isOlder(resourceVersion, known.resourceVersion)) return;
+    const going = known?.metadata.deletionTimestamp !== undefined;
+    if (going && isOlder(resourceVersion, known.metadata.resourceVersion)) return;
     this.#own.set(key, { uid, version: resourceVersion, removed: true });
     this.#unset(key, true);
   }

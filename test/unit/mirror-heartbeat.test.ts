@@ -141,36 +141,30 @@ describe("while all watches stay open", () => {
 describe("of watches that wait longer and longer", () => {
   const failing = (when: (request: FakeRequest) => boolean) =>
     api.faults.inject({ kind: "status", status: 503 }, { times: Number.POSITIVE_INFINITY, when });
+  const isSlices = ({ path }: FakeRequest) => path.includes("endpointslices");
 
   test("none waits on when another is open again", async () => {
-    const mend = failing(({ path }) => path.includes("endpointslices"));
+    const mend = failing(isSlices);
     api.watches.drop();
     await forLong();
     mend();
     expect(target.state.status).toBe("False");
     const asked = api.requests.length;
-    api.watches.drop();
-    await eventually(() => clock.pending().some((ms) => ms <= 100));
-    await clock.advance(100);
+    await dropped();
     await reason("Connected");
     expect(api.requests.length - asked).toBe(watches().length);
   });
 
   test("those that the target has told to wait do so", async () => {
     const told = { kind: "status", status: 429, retryAfterSeconds: 60 } as const;
-    const isSlices = ({ path }: FakeRequest) => path.includes("endpointslices");
     api.faults.inject(told, { times: Number.POSITIVE_INFINITY, when: isSlices });
-    api.watches.drop();
     const asked = () => api.requests.filter(isSlices).length;
-    await eventually(() => clock.pending().some((ms) => ms <= 100));
-    await clock.advance(100);
+    await dropped();
     await eventually(() => clock.pending().some((ms) => ms > 50_000));
     await clock.advance(2_000);
     const before = asked();
     const opened = watches()[0]?.[2];
-    api.watches.drop();
-    await eventually(() => clock.pending().some((ms) => ms <= 100));
-    await clock.advance(100);
+    await dropped();
     await eventually(() => watches()[0]?.[2] !== opened);
     await clock.advance(500);
     expect(asked()).toBe(before);
@@ -185,6 +179,13 @@ describe("of watches that wait longer and longer", () => {
     while (questions().length === before) await clock.advance(100);
     await reason("Connected");
   });
+
+  /** All watches break, and each is tried again after the first of its pauses. */
+  async function dropped(): Promise<void> {
+    api.watches.drop();
+    await eventually(() => clock.pending().some((ms) => ms <= 100));
+    await clock.advance(100);
+  }
 
   /** Until all pauses are as long as they get. */
   async function forLong(): Promise<void> {

@@ -81,8 +81,11 @@ interface Stretch {
   namespaces: boolean;
 }
 
-/** A sequence of events, the last of which is a rest. */
-/** @param namespaces whether the controller makes namespaces */
+/**
+ * A sequence of events, the last of which is a rest.
+ *
+ * @param namespaces whether the controller makes namespaces
+ */
 export function drawSteps(random: Random, count: number, namespaces: boolean): Step[] {
   const steps: Step[] = beginning(random);
   while (steps.length < count - 1) {
