@@ -1,12 +1,12 @@
 import type { Clock } from "../kube/clock.ts";
 import type { Log } from "../kube/log.ts";
 import type { GatewayFiles } from "./files.ts";
-import { configDigest } from "./haproxy/config.ts";
+import { backendsOf, configDigest } from "./haproxy/config.ts";
 import { type HaproxyMaster, ReloadError } from "./haproxy/master.ts";
 import type { HaproxyRuntime, TrustChange } from "./haproxy/runtime.ts";
 import { HaproxyUnreachableError } from "./haproxy/socket.ts";
 import type { Material } from "./material.ts";
-import { type DesiredMap, type Picture, renderMap } from "./picture.ts";
+import { type DesiredMap, type Picture, parseMap, renderMap, usableEntries } from "./picture.ts";
 import { readIfThere, writeAtomically } from "./write.ts";
 
 /** What an application came to; counted by the metrics. */
@@ -56,7 +56,7 @@ export class Applier {
   async apply(picture: Picture, material: Material, serving: boolean): Promise<Applied> {
     const { files, runtime } = this.#options;
     await writeMaterial(files, material);
-    for (const { file, entries } of picture.maps) await writeAtomically(file, renderMap(entries));
+    await this.#writeMaps(picture);
 
     const certificateReplaced = await runtime.syncCertificate(files.certificate, material.certificatePem);
     const trust = await runtime.syncTrust(files.trust, material.trustPem);
@@ -67,8 +67,7 @@ export class Applier {
 
     // TLS sessions from before would be taken up again without a look at the bundle; a new worker knows none of them.
     const outcome = await this.#ensureConfig(picture.config, this.#mustReload);
-    // A new worker has read the maps. It is not asked for them: for a moment the one before may answer in its place, and
-    // what that one has no backend for would be taken from the new one.
+    // A new worker has read the maps.
     if (outcome.reloaded) this.#mustReload = false;
     if (outcome.refused === undefined) this.#wasInForce = true;
     await this.#setStatus(serving && this.#wasInForce);
@@ -83,34 +82,26 @@ export class Applier {
     await runtime.syncMap(files.status, entries);
   }
 
+  /** As a worker finds them that starts with the picture's configuration. */
+  async #writeMaps({ config, maps }: Picture): Promise<void> {
+    const backends = backendsOf(config);
+    for (const map of maps) {
+      const present = async () => parseMap((await readIfThere(map.file)) ?? "");
+      await writeAtomically(map.file, renderMap(await usableEntries(map, backends, present)));
+    }
+  }
+
+  /** As the running worker can use them: for some it may not have the backend yet. */
   async #syncMaps(maps: readonly DesiredMap[]): Promise<number> {
     const { runtime } = this.#options;
     const backends = await runtime.backends();
     let changes = 0;
     for (const map of maps) {
-      const { added, changed, removed } = await runtime.syncMap(map.file, await this.#usable(map, backends));
+      const entries = await usableEntries(map, backends, () => runtime.map(map.file));
+      const { added, changed, removed } = await runtime.syncMap(map.file, entries);
       changes += added + changed + removed;
     }
     return changes;
-  }
-
-  /**
-   * Entries whose backend the worker does not have yet are kept out until the reload that brings it. What the entry was
-   * before stays that long, if it is for the same: a reload may take longer than a call waits.
-   */
-  async #usable(map: DesiredMap, backends: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
-    const { file, entries, backend, subject } = map;
-    const early = backend ? [...entries].filter(([, value]) => !backends.has(backend(value))) : [];
-    if (!backend || early.length === 0) return entries;
-    const present = await this.#options.runtime.map(file);
-    const usable = new Map(entries);
-    for (const [key, value] of early) {
-      const before = present.get(key);
-      const same = before !== undefined && subject !== undefined && subject(before) === subject(value);
-      if (same && backends.has(backend(before))) usable.set(key, before);
-      else usable.delete(key);
-    }
-    return usable;
   }
 
   /** Workers from before a reload may carry connections of such a caller, and handshakes that are about to be one. */
@@ -143,7 +134,6 @@ export class Applier {
     await writeAtomically(files.config, config);
     try {
       await master.reload();
-      await this.#waitFor(digest);
     } catch (error) {
       if (!(error instanceof ReloadError)) throw error;
       // Should HAProxy be started anew, it must find a configuration that it takes.
@@ -152,12 +142,17 @@ export class Applier {
       this.#refused = { digest, at: clock.monotonic(), error };
       return { reloaded: false, refused: error };
     }
+    await this.#waitFor(digest);
     this.#refused = undefined;
     log.info("HAProxy runs a new configuration", { digest, before: inForce });
     return { reloaded: true };
   }
 
-  /** Until the new worker is the one that answers. */
+  /**
+   * Until the new worker is the one that answers.
+   *
+   * @throws HaproxyUnreachableError when it does not in time. What it was started with stays on disk: it may come yet.
+   */
   async #waitFor(digest: string): Promise<void> {
     const { runtime, clock } = this.#options;
     const deadline = clock.monotonic() + TAKE_OVER_MS;
@@ -168,7 +163,7 @@ export class Applier {
         if (!(error instanceof HaproxyUnreachableError)) throw error;
       }
       if (clock.monotonic() >= deadline) {
-        throw new ReloadError(`HAProxy's new worker did not answer within ${TAKE_OVER_MS} ms`);
+        throw new HaproxyUnreachableError(`HAProxy's new worker did not answer within ${TAKE_OVER_MS} ms`);
       }
       await clock.sleep(20);
     }

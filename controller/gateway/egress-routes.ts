@@ -18,6 +18,8 @@ export interface EgressInput {
   services: readonly Service[];
   /** Links of the namespace of Isthmus. */
   links: readonly Link[];
+  /** The same with the gateways that HAProxy is to be told of. @default those of `links` */
+  followed?: readonly Link[];
 }
 
 /** Which Services an egress must know, as a label selector: mirrors, and federated Services. */
@@ -30,13 +32,17 @@ interface Ways {
 }
 
 /** What an egress should carry, and where to. */
-export function egressPicture({ settings, services, links }: EgressInput): Picture {
+export function egressPicture({ settings, services, links, followed = links }: EgressInput): Picture {
   const problems: string[] = [];
-  const targets = links.flatMap((link) => gatewayTargets(link, problems));
+  const known = links.flatMap((link) => gatewayTargets(link, problems));
   const ways: Ways = {
     links: new Set(links.map(({ metadata }) => linkLabelValue(metadata))),
-    targets: new Map(targets.map((target) => [gatewayBackend(target.link, target.gateway), target])),
+    targets: new Map(known.map((target) => [backendOf(target), target])),
   };
+  // What is wrong with these was told when they were known.
+  const targets = followed.flatMap((link) => gatewayTargets(link, []));
+  const backends = new Set(targets.map(backendOf));
+  for (const target of known) if (!backends.has(backendOf(target))) problems.push(notFollowed(target));
   return {
     config: egressConfig({ ...settings, targets }),
     maps: [
@@ -49,6 +55,15 @@ export function egressPicture({ settings, services, links }: EgressInput): Pictu
     ],
     problems,
   };
+}
+
+function backendOf({ link, gateway }: GatewayTarget): string {
+  return gatewayBackend(link, gateway);
+}
+
+function notFollowed({ link, gateway }: GatewayTarget): string {
+  const name = JSON.stringify(`${gateway?.namespace}/${gateway?.name}`);
+  return `gateway ${name} of link ${link} has no backend yet: the gateways of that link change too often`;
 }
 
 /**

@@ -1,16 +1,29 @@
 import type { Link, LinkGatewayStatus } from "../../contract/index.ts";
 import type { Clock } from "../kube/clock.ts";
 import { keyOf } from "../kube/objects.ts";
+import { chosenName, isChosen, MOST_GATEWAYS } from "./gateway-targets.ts";
 
 /** So many changes of a link's gateways are followed at once; after that, one in so many milliseconds. */
 const AT_ONCE = 10;
 const ONE_IN_MS = 30_000;
+/** How long a gateway that services chose is kept after the status has ceased to tell of it. */
+const KEPT_MS = 120_000;
+
+/** All Links that there are, each with gateways in its status. */
+export interface Gateways {
+  /** With those that calls may go through. */
+  known: Link[];
+  /** With those that HAProxy is to have a backend for: what is known now, or was when it was last followed. */
+  followed: Link[];
+}
 
 /** The gateways of one Link that are in use. */
 interface Followed {
   uid: string | undefined;
-  gateways: LinkGatewayStatus[] | undefined;
+  gateways: readonly LinkGatewayStatus[];
   text: string;
+  /** Since when the status does not tell of which of them, on the monotonic clock. */
+  goneAt: Map<string, number>;
   /** Changes that may be followed at once. */
   credit: number;
   /** When `credit` was worked out, on the monotonic clock. */
@@ -21,60 +34,81 @@ interface Followed {
 /**
  * Where a target's gateways are is the target's to say, and each time it says something else HAProxy starts a new worker:
  * a worker that has seen too many others come must go, with connections of all links. So a link whose gateways keep
- * changing is followed more slowly; the others are not, and what an operator writes into a Link counts at once.
+ * changing is followed more slowly; the others are not, and what an operator writes into a Link counts at once. A service
+ * that leaves a gateway and comes back to it soon finds it as it was.
  */
 export class FollowedGateways {
   readonly #clock: Clock;
   readonly #changed: () => void;
   readonly #links = new Map<string, Followed>();
 
-  /** @param changed called when a change that had to wait can be followed */
+  /** @param changed called when `look` would give something else because time has passed */
   constructor(clock: Clock, changed: () => void) {
     this.#clock = clock;
     this.#changed = changed;
   }
 
-  /** All Links that there are, each with the gateways that are to be used now. */
-  inUse(links: readonly Link[]): Link[] {
+  look(links: readonly Link[]): Gateways {
     const present = new Set(links.map(keyOf));
     for (const [key, { cancel }] of this.#links) {
       if (present.has(key)) continue;
       cancel?.();
       this.#links.delete(key);
     }
-    return links.map((link) => {
-      const gateways = this.#follow(link);
-      return { ...link, status: { ...(gateways && { gateways }) } };
-    });
+    const gateways: Gateways = { known: [], followed: [] };
+    for (const link of links) {
+      const { known, followed } = this.#follow(link);
+      gateways.known.push({ ...link, status: { gateways: [...known] } });
+      gateways.followed.push({ ...link, status: { gateways: [...followed] } });
+    }
+    return gateways;
   }
 
-  #follow(link: Link): LinkGatewayStatus[] | undefined {
+  #follow(link: Link): { known: readonly LinkGatewayStatus[]; followed: readonly LinkGatewayStatus[] } {
     const key = keyOf(link);
     const { uid } = link.metadata;
-    const gateways = link.status?.gateways;
-    const text = JSON.stringify(gateways ?? null);
+    const told = link.status?.gateways ?? [];
     const now = this.#clock.monotonic();
     let followed = this.#links.get(key);
     if (followed === undefined || followed.uid !== uid) {
       followed?.cancel?.();
-      followed = { uid, gateways, text, credit: AT_ONCE, at: now };
+      const goneAt = new Map<string, number>();
+      followed = { uid, gateways: told, text: textOf(told), goneAt, credit: AT_ONCE, at: now };
       this.#links.set(key, followed);
     }
     followed.cancel?.();
     delete followed.cancel;
-    if (followed.text === text) return gateways;
 
-    followed.credit = Math.min(AT_ONCE, followed.credit + (now - followed.at) / ONE_IN_MS);
-    followed.at = now;
-    if (followed.credit >= 1) {
-      followed.credit -= 1;
-      followed.gateways = gateways;
-      followed.text = text;
-    } else {
-      // A millisecond more, so that rounding does not have it come too early.
-      const waitMs = Math.ceil((1 - followed.credit) * ONE_IN_MS) + 1;
-      followed.cancel = this.#clock.after(waitMs, this.#changed);
+    const names = new Set(told.map(chosenName));
+    const gone = followed.gateways.filter((gateway) => isChosen(gateway) && !names.has(chosenName(gateway)));
+    const { goneAt: before } = followed;
+    const goneAt = new Map(
+      gone.map((gateway) => [chosenName(gateway), before.get(chosenName(gateway)) ?? now]),
+    );
+    followed.goneAt = goneAt;
+    const leftMs = (gateway: LinkGatewayStatus) => KEPT_MS - (now - goneAt.get(chosenName(gateway))!);
+    const kept = gone.filter((gateway) => leftMs(gateway) > 0);
+    const known = [...told, ...kept.slice(0, Math.max(0, MOST_GATEWAYS - told.length))];
+    const waits = kept.map(leftMs);
+    const text = textOf(known);
+    if (followed.text !== text) {
+      followed.credit = Math.min(AT_ONCE, followed.credit + (now - followed.at) / ONE_IN_MS);
+      followed.at = now;
+      if (followed.credit >= 1) {
+        followed.credit -= 1;
+        followed.gateways = known;
+        followed.text = text;
+      } else waits.push((1 - followed.credit) * ONE_IN_MS);
     }
-    return followed.gateways;
+    if (waits.length > 0) {
+      // A millisecond more, so that rounding does not have it come too early.
+      followed.cancel = this.#clock.after(Math.ceil(Math.min(...waits)) + 1, this.#changed);
+    }
+    return { known, followed: followed.gateways };
   }
+}
+
+/** The same for the same gateways, whether they are told of or kept. */
+function textOf(gateways: readonly LinkGatewayStatus[]): string {
+  return JSON.stringify([...gateways].sort((a, b) => (chosenName(a) < chosenName(b) ? -1 : 1)));
 }

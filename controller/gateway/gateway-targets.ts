@@ -13,7 +13,7 @@ import { keyOf } from "../kube/objects.ts";
 import type { GatewayTarget } from "./egress-config.ts";
 
 /** Each of a Link's gateways is a backend, and each address a server with health checks of its own. */
-const MOST_GATEWAYS = 64;
+export const MOST_GATEWAYS = 64;
 const MOST_ADDRESSES = 16;
 
 /** Where a gateway is reached, by a Link or by what the mirror controller made out. */
@@ -29,14 +29,14 @@ export function gatewayTargets(link: Link, problems: string[]): GatewayTarget[] 
   if (typeof own === "string") problems.push(`link ${keyOf(link)} cannot be called over: ${own}`);
   else targets.push(own);
 
-  const chosen = (link.status?.gateways ?? []).filter(({ namespace, name }) => namespace || name);
+  const chosen = (link.status?.gateways ?? []).filter(isChosen);
   if (chosen.length > MOST_GATEWAYS) {
     problems.push(`link ${keyOf(link)} has more than ${MOST_GATEWAYS} gateways: the others are not used`);
   }
   const known = new Set<string>();
   for (const gateway of chosen.slice(0, MOST_GATEWAYS)) {
     const { namespace = "", name = "" } = gateway;
-    const key = `${namespace}/${name}`;
+    const key = chosenName(gateway);
     if (known.has(key)) continue;
     known.add(key);
     const target =
@@ -48,6 +48,16 @@ export function gatewayTargets(link: Link, problems: string[]): GatewayTarget[] 
     } else targets.push(target);
   }
   return targets;
+}
+
+/** Whether a gateway is one that services choose, and not the Link's own. */
+export function isChosen({ namespace, name }: LinkGatewayStatus): boolean {
+  return Boolean(namespace || name);
+}
+
+/** `<namespace>/<name>` of a gateway that services choose. */
+export function chosenName({ namespace = "", name = "" }: LinkGatewayStatus): string {
+  return `${namespace}/${name}`;
 }
 
 /** The Link's own gateway: where the mirror controller found it, else where the Link says it is. */

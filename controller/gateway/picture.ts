@@ -32,9 +32,39 @@ export interface DesiredMap {
   subject?: (value: string) => string;
 }
 
+/**
+ * The entries of a map for a HAProxy that has these backends. An entry whose backend is not there is left out until it is.
+ * What the entry was before stays that long, if it is for the same: that may be longer than a call waits.
+ *
+ * @param present what the map is now
+ */
+export async function usableEntries(
+  { entries, backend, subject }: DesiredMap,
+  backends: ReadonlySet<string>,
+  present: () => Promise<ReadonlyMap<string, string>>,
+): Promise<ReadonlyMap<string, string>> {
+  const early = backend ? [...entries].filter(([, value]) => !backends.has(backend(value))) : [];
+  if (!backend || early.length === 0) return entries;
+  const before = await present();
+  const usable = new Map(entries);
+  for (const [key, value] of early) {
+    const old = before.get(key);
+    const same = old !== undefined && subject !== undefined && subject(old) === subject(value);
+    if (same && backends.has(backend(old))) usable.set(key, old);
+    else usable.delete(key);
+  }
+  return usable;
+}
+
 /** Keys and values of a map stand in a file of lines and in commands: nothing that means something there may be in them. */
 export function isMapToken(text: string): boolean {
   return /^[A-Za-z0-9*][-A-Za-z0-9._:|/*]*$/.test(text);
+}
+
+/** The entries of a map file. */
+export function parseMap(text: string): Map<string, string> {
+  const lines = text.split("\n").filter((line) => line !== "");
+  return new Map(lines.map((line) => [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1)]));
 }
 
 /** The text of a map file. */

@@ -227,6 +227,17 @@ describe("a mesh of east and west", () => {
       expect(lost).toBe(lostBefore);
       await until(async () => (await reachedAt(SECOND_GATEWAY)).length === 0, "the second to be forgotten");
     }, 180_000);
+
+    test("loses no call however often it changes its mind", async () => {
+      for (let turn = 0; turn < 20; turn++) {
+        await choose(turn % 2 === 0 ? SECOND_GATEWAY : undefined);
+        await waysOf("payments", 5);
+      }
+      await until(
+        async () => (await waysOf("payments", 4)).own === 4,
+        "payments to be called through the Link's own in the end",
+      );
+    }, 300_000);
   });
 });
 

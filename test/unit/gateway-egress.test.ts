@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import type { Link } from "../../contract/index.ts";
 import { gatewayBackend } from "../../controller/gateway/egress-config.ts";
 import { egressPicture } from "../../controller/gateway/egress-routes.ts";
 import type { Picture } from "../../controller/gateway/picture.ts";
@@ -349,6 +350,29 @@ if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: $
     expect((await egress.apply(without(service))).refused).toBeDefined();
     expect(await call().echo("hello")).toBe("hello");
     await egress.apply(without(exportedService({ name: "other", port: echo.port })));
+    expect(await call().echo("hello")).toBe("closed");
+  });
+
+  test("keeps the way to a service until HAProxy is told of the gateway that it chooses, over a reload too", async () => {
+    const second = { namespace: "gateways", name: "second", port: 1, identity: identityOf("east") };
+    const link = linkTo("east", ingress.options.port);
+    const known = linkWith(link, { ...second, addresses: [{ address: "127.0.0.1", alive: true }] });
+    const apply = (followed: Link[], ...others: Link[]) =>
+      egress.apply(
+        egressPicture({
+          settings: egressSettings(egress.options),
+          services: [throughGateway(mirrorOf(service, "east", port), "gateways/second")],
+          links: [known, ...others],
+          followed: [...followed, ...others],
+        }),
+      );
+    expect(await apply([link])).toMatchObject({ reloaded: false, changes: 0 });
+    expect(await call().echo("hello")).toBe("hello");
+    expect(await apply([link], linkTo("south", 1))).toMatchObject({ reloaded: true });
+    expect(await call().echo("hello")).toBe("hello");
+    expect(await apply([link], linkTo("south", 1))).toMatchObject({ reloaded: false, changes: 0 });
+    expect(await call().echo("hello")).toBe("hello");
+    expect(await apply([known])).toMatchObject({ reloaded: true });
     expect(await call().echo("hello")).toBe("closed");
   });
 

@@ -202,38 +202,126 @@ describe("gateways that keep changing", () => {
   test("are followed at once ten times, then every thirty seconds, and come to rest where they are", async () => {
     const clock = new FakeClock();
     let changes = 0;
-    const followed = new FollowedGateways(clock, () => {
+    const gateways = new FollowedGateways(clock, () => {
       changes++;
     });
-    for (let port = 1; port <= 11; port++) {
-      expect(portsOf(followed.inUse([moved(east, port)]))).toEqual([port]);
-    }
-    expect(portsOf(followed.inUse([moved(east, 12)]))).toEqual([11]);
-    expect(portsOf(followed.inUse([moved(east, 13)]))).toEqual([11]);
+    const followed = (port: number) => portsOf(gateways.look([moved(east, port)]).followed);
+    for (let port = 1; port <= 11; port++) expect(followed(port)).toEqual([port]);
+    expect(followed(12)).toEqual([11]);
+    expect(followed(13)).toEqual([11]);
     expect(clock.pending()).toHaveLength(1);
     await clock.advance(29_000);
-    expect([changes, portsOf(followed.inUse([moved(east, 14)]))]).toEqual([0, [11]]);
+    expect([changes, followed(14)]).toEqual([0, [11]]);
     await clock.advance(2_000);
-    expect([changes, portsOf(followed.inUse([moved(east, 14)]))]).toEqual([1, [14]]);
+    expect([changes, followed(14)]).toEqual([1, [14]]);
     expect(clock.pending()).toEqual([]);
   });
 
   test("hold up no other link, and nothing that the Link itself says", () => {
-    const followed = new FollowedGateways(new FakeClock(), () => undefined);
-    for (let port = 1; port <= 20; port++) followed.inUse([moved(east, port), moved(south, 1)]);
+    const gateways = new FollowedGateways(new FakeClock(), () => undefined);
+    for (let port = 1; port <= 20; port++) gateways.look([moved(east, port), moved(south, 1)]);
     const edited = { ...moved(east, 30), spec: { ...east.spec, gatewayIdentity: "other.example.com" } };
-    const links = followed.inUse([edited, moved(south, 2)]);
-    expect(portsOf(links)).toEqual([11, 2]);
-    expect(links[0]!.spec.gatewayIdentity).toBe("other.example.com");
+    const { followed } = gateways.look([edited, moved(south, 2)]);
+    expect(portsOf(followed)).toEqual([11, 2]);
+    expect(followed[0]!.spec.gatewayIdentity).toBe("other.example.com");
   });
 
   test("are forgotten with their Link", () => {
     const clock = new FakeClock();
-    const followed = new FollowedGateways(clock, () => undefined);
-    for (let port = 1; port <= 20; port++) followed.inUse([moved(east, port)]);
+    const gateways = new FollowedGateways(clock, () => undefined);
+    for (let port = 1; port <= 20; port++) gateways.look([moved(east, port)]);
+    gateways.look([linkWith(east, own)]);
     expect(clock.pending()).toHaveLength(1);
-    followed.inUse([]);
+    gateways.look([]);
     expect(clock.pending()).toEqual([]);
-    expect(portsOf(followed.inUse([moved(east, 40)]))).toEqual([40]);
+    expect(portsOf(gateways.look([moved(east, 40)]).followed)).toEqual([40]);
   });
+
+  test("are known before they are followed, and it is said that they are not yet", () => {
+    const gateways = new FollowedGateways(new FakeClock(), () => undefined);
+    for (let port = 1; port <= 11; port++) gateways.look([moved(east, port)]);
+    const { known, followed } = gateways.look([linkWith(east, own, eu)]);
+    expect([known[0]!.status?.gateways, portsOf(followed)]).toEqual([[own, eu], [11]]);
+    const services = [throughGateway(mirrorOf(web, "east", 20_417), "gateways/eu")];
+    const { maps, config, problems } = egressPicture({ settings, services, links: known, followed });
+    expect(maps[0]!.entries.get("20417")).toContain("link_isthmus.east:gateways.eu/");
+    expect(config).not.toContain("gateways.eu");
+    expect(problems).toEqual([
+      'gateway "gateways/eu" of link isthmus.east has no backend yet: the gateways of that link change too often',
+    ]);
+  });
+});
+
+describe("a gateway that no service chooses any more", () => {
+  const us: LinkGatewayStatus = { ...eu, name: "us", port: 444 };
+
+  test("is kept for two minutes, and then goes", async () => {
+    const clock = new FakeClock();
+    let changes = 0;
+    const gateways = new FollowedGateways(clock, () => {
+      changes++;
+    });
+    gateways.look([linkWith(east, own, eu)]);
+    await clock.advance(60_000);
+    for (const left of [100_000, 20_000]) {
+      const { known, followed } = gateways.look([linkWith(east, own)]);
+      expect([known[0]!.status?.gateways, followed[0]!.status?.gateways]).toEqual([
+        [own, eu],
+        [own, eu],
+      ]);
+      await clock.advance(left - 1);
+    }
+    expect(changes).toBe(0);
+    await clock.advance(10);
+    expect(changes).toBe(1);
+    const { known, followed } = gateways.look([linkWith(east, own)]);
+    expect([known[0]!.status?.gateways, followed[0]!.status?.gateways]).toEqual([[own], [own]]);
+    expect(clock.pending()).toEqual([]);
+  });
+
+  test("can be left and chosen as often as one likes: HAProxy keeps its configuration", () => {
+    const gateways = new FollowedGateways(new FakeClock(), () => undefined);
+    const configs = new Set<string>();
+    for (let turn = 0; turn < 100; turn++) {
+      for (const told of [[eu], [], [us, eu], [us]]) {
+        const { known, followed } = gateways.look([linkWith(east, own, ...told)]);
+        if (turn > 0) configs.add(egressPicture({ settings, services: [], links: known, followed }).config);
+      }
+    }
+    expect(configs.size).toBe(1);
+  });
+
+  test("is told of again where it is now, and goes with its addresses of then", () => {
+    const gateways = new FollowedGateways(new FakeClock(), () => undefined);
+    gateways.look([linkWith(east, own, eu)]);
+    gateways.look([linkWith(east, own)]);
+    const { followed } = gateways.look([linkWith(east, own, { ...eu, port: 444 })]);
+    expect(followed[0]!.status?.gateways).toEqual([own, { ...eu, port: 444 }]);
+  });
+
+  test("goes even while the gateways of its link change too often, from what calls may go through", async () => {
+    const clock = new FakeClock();
+    const gateways = new FollowedGateways(clock, () => undefined);
+    gateways.look([linkWith(east, own, eu)]);
+    gateways.look([linkWith(east, own)]);
+    await clock.advance(119_000);
+    for (let port = 1; port <= 20; port++) gateways.look([moved(port)]);
+    await clock.advance(2_000);
+    for (let look = 0; look < 2; look++) {
+      const { known, followed } = gateways.look([moved(30)]);
+      expect([known[0]!.status?.gateways?.length, followed[0]!.status?.gateways?.length]).toEqual([1, 2]);
+    }
+  });
+
+  test("takes no place from one that a service chooses", () => {
+    const gateways = new FollowedGateways(new FakeClock(), () => undefined);
+    const named = (name: string) => ({ ...eu, name });
+    const many = (prefix: string) => Array.from({ length: 40 }, (_, index) => named(`${prefix}-${index}`));
+    gateways.look([linkWith(east, own, ...many("a"))]);
+    const { known } = gateways.look([linkWith(east, own, ...many("b"))]);
+    expect(known[0]!.status?.gateways?.slice(0, 41)).toEqual([own, ...many("b")]);
+    expect(egressPicture({ settings, services: [], links: known }).problems).toEqual([]);
+  });
+
+  const moved = (port: number) => linkWith(east, { ...own, port });
 });

@@ -35,6 +35,11 @@ export function configDigest(text: string): string | undefined {
   return /^ {2}description ([0-9a-f]{16})$/m.exec(text)?.[1];
 }
 
+/** Names of the backends that a configuration has. */
+export function backendsOf(text: string): Set<string> {
+  return new Set([...text.matchAll(/^backend (\S+)$/gm)].map(([, name]) => name!));
+}
+
 /** Process-wide settings. HAProxy itself finds the number of connections that its limit of open files allows. */
 export function globalSection({ files }: CommonSettings): Section {
   return {
