@@ -37,6 +37,9 @@ const REFUSED_AGAIN_MS = 60_000;
 /** How long the worker of a reload may take to answer in the place of the one before. */
 const TAKE_OVER_MS = 10_000;
 
+/** HAProxy took a configuration, and the worker from before is still the one that answers. The new one may come yet. */
+class LateWorkerError extends ReloadError {}
+
 /**
  * Makes a running HAProxy do what a picture says. Files first, then the running process: what it forgets in a reload or a
  * restart it finds again on disk.
@@ -56,7 +59,7 @@ export class Applier {
   async apply(picture: Picture, material: Material, serving: boolean): Promise<Applied> {
     const { files, runtime } = this.#options;
     await writeMaterial(files, material);
-    await this.#writeMaps(picture);
+    await this.#writeMaps(picture.maps, (await readIfThere(files.config)) ?? picture.config);
 
     const certificateReplaced = await runtime.syncCertificate(files.certificate, material.certificatePem);
     const trust = await runtime.syncTrust(files.trust, material.trustPem);
@@ -66,7 +69,7 @@ export class Applier {
     await this.#cutRevoked(picture);
 
     // TLS sessions from before would be taken up again without a look at the bundle; a new worker knows none of them.
-    const outcome = await this.#ensureConfig(picture.config, this.#mustReload);
+    const outcome = await this.#ensureConfig(picture, this.#mustReload);
     // A new worker has read the maps.
     if (outcome.reloaded) this.#mustReload = false;
     if (outcome.refused === undefined) this.#wasInForce = true;
@@ -82,12 +85,20 @@ export class Applier {
     await runtime.syncMap(files.status, entries);
   }
 
-  /** As a worker finds them that starts with the picture's configuration. */
-  async #writeMaps({ config, maps }: Picture): Promise<void> {
+  /**
+   * The maps' files, as a worker can use them that starts with this configuration.
+   *
+   * @param present what a map is now @default what its file says
+   */
+  async #writeMaps(
+    maps: readonly DesiredMap[],
+    config: string,
+    present = async (file: string) => parseMap((await readIfThere(file)) ?? ""),
+  ): Promise<void> {
     const backends = backendsOf(config);
     for (const map of maps) {
-      const present = async () => parseMap((await readIfThere(map.file)) ?? "");
-      await writeAtomically(map.file, renderMap(await usableEntries(map, backends, present)));
+      const entries = await usableEntries(map, backends, () => present(map.file));
+      await writeAtomically(map.file, renderMap(entries));
     }
   }
 
@@ -115,7 +126,7 @@ export class Applier {
   }
 
   async #ensureConfig(
-    config: string,
+    { config, maps }: Picture,
     forced: boolean,
   ): Promise<{ reloaded: boolean; refused?: ReloadError }> {
     const { files, runtime, master, clock, log, beforeReload } = this.#options;
@@ -131,28 +142,28 @@ export class Applier {
     const before = await readIfThere(files.config);
     await beforeReload?.();
     await writeAtomically(files.servers, await runtime.servers());
+    await this.#writeMaps(maps, config);
     await writeAtomically(files.config, config);
     try {
       await master.reload();
+      await this.#waitFor(digest);
     } catch (error) {
       if (!(error instanceof ReloadError)) throw error;
       // Should HAProxy be started anew, it must find a configuration that it takes.
-      if (before !== undefined && configDigest(before) === inForce)
+      const isRefused = !(error instanceof LateWorkerError);
+      if (isRefused && before !== undefined && configDigest(before) === inForce) {
         await writeAtomically(files.config, before);
+        await this.#writeMaps(maps, before, (file) => runtime.map(file));
+      }
       this.#refused = { digest, at: clock.monotonic(), error };
       return { reloaded: false, refused: error };
     }
-    await this.#waitFor(digest);
     this.#refused = undefined;
     log.info("HAProxy runs a new configuration", { digest, before: inForce });
     return { reloaded: true };
   }
 
-  /**
-   * Until the new worker is the one that answers.
-   *
-   * @throws HaproxyUnreachableError when it does not in time. What it was started with stays on disk: it may come yet.
-   */
+  /** Until the new worker is the one that answers. */
   async #waitFor(digest: string): Promise<void> {
     const { runtime, clock } = this.#options;
     const deadline = clock.monotonic() + TAKE_OVER_MS;
@@ -163,7 +174,7 @@ export class Applier {
         if (!(error instanceof HaproxyUnreachableError)) throw error;
       }
       if (clock.monotonic() >= deadline) {
-        throw new HaproxyUnreachableError(`HAProxy's new worker did not answer within ${TAKE_OVER_MS} ms`);
+        throw new LateWorkerError(`HAProxy's new worker did not answer within ${TAKE_OVER_MS} ms`);
       }
       await clock.sleep(20);
     }

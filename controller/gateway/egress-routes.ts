@@ -27,30 +27,34 @@ export const MIRROR_SELECTOR = `${MIRRORED_LABEL}=true,${MANAGED_BY_LABEL}=${MAN
 
 /** The ways out that there are: every Link, and of each gateway that can be used its backend and what it must be. */
 interface Ways {
-  links: ReadonlySet<string>;
-  targets: ReadonlyMap<string, GatewayTarget>;
+  links: Set<string>;
+  targets: Map<string, GatewayTarget>;
 }
 
 /** What an egress should carry, and where to. */
 export function egressPicture({ settings, services, links, followed = links }: EgressInput): Picture {
   const problems: string[] = [];
-  const known = links.flatMap((link) => gatewayTargets(link, problems));
-  const ways: Ways = {
-    links: new Set(links.map(({ metadata }) => linkLabelValue(metadata))),
-    targets: new Map(known.map((target) => [backendOf(target), target])),
-  };
-  // What is wrong with these was told when they were known.
-  const targets = followed.flatMap((link) => gatewayTargets(link, []));
-  const backends = new Set(targets.map(backendOf));
-  for (const target of known) if (!backends.has(backendOf(target))) problems.push(notFollowed(target));
+  // What is wrong with them is told as soon as they are known.
+  const targets = new Map(followed.map((link) => [keyOf(link), gatewayTargets(link, [])]));
+  const inForce = new Map([...targets.values()].flat().map((target) => [backendOf(target), target]));
+  const ways: Ways = { links: new Set(), targets: new Map() };
+  for (const link of links) {
+    const known = gatewayTargets(link, problems);
+    if (textOf(known) !== textOf(targets.get(keyOf(link)) ?? [])) {
+      problems.push(`the gateways of link ${keyOf(link)} change too often: they are followed later`);
+    }
+    ways.links.add(linkLabelValue(link.metadata));
+    // A backend that is there counts as it is: where it leads, another identity is not known.
+    for (const target of known) ways.targets.set(backendOf(target), inForce.get(backendOf(target)) ?? target);
+  }
   return {
-    config: egressConfig({ ...settings, targets }),
+    config: egressConfig({ ...settings, targets: [...inForce.values()] }),
     maps: [
       {
         file: settings.files.routes,
         entries: routesOf(services, ways, settings.ports, problems),
         backend: (value) => value.slice(0, value.indexOf("/")),
-        subject: (value) => value.slice(value.indexOf("/", value.indexOf("/") + 1) + 1),
+        subject: subjectOf,
       },
     ],
     problems,
@@ -61,9 +65,18 @@ function backendOf({ link, gateway }: GatewayTarget): string {
   return gatewayBackend(link, gateway);
 }
 
-function notFollowed({ link, gateway }: GatewayTarget): string {
-  const name = JSON.stringify(`${gateway?.namespace}/${gateway?.name}`);
-  return `gateway ${name} of link ${link} has no backend yet: the gateways of that link change too often`;
+/** The same for the same gateways, in whatever order. */
+function textOf(targets: readonly GatewayTarget[]): string {
+  return JSON.stringify([...targets].sort((a, b) => (backendOf(a) < backendOf(b) ? -1 : 1)));
+}
+
+/**
+ * What an entry is for, whichever gateway it leads through: the mirror's port, the link, and the first label of the server
+ * name, which stands for the service, its port and its host in the target.
+ */
+function subjectOf(value: string): string {
+  const [backend = "", serverName = "", ...mirror] = value.split("/");
+  return [mirror.join("/"), backend.split(":")[0], serverName.split(".")[0]].join(" ");
 }
 
 /**

@@ -87,8 +87,10 @@ export class FollowedGateways {
     );
     followed.goneAt = goneAt;
     const leftMs = (gateway: LinkGatewayStatus) => KEPT_MS - (now - goneAt.get(chosenName(gateway))!);
-    const kept = gone.filter((gateway) => leftMs(gateway) > 0);
-    const known = [...told, ...kept.slice(0, Math.max(0, MOST_GATEWAYS - told.length))];
+    const kept = gone
+      .filter((gateway) => leftMs(gateway) > 0)
+      .slice(0, Math.max(0, MOST_GATEWAYS - told.length));
+    const known = [...told, ...kept];
     const waits = kept.map(leftMs);
     const text = textOf(known);
     if (followed.text !== text) {

@@ -72,10 +72,11 @@ export function watchForEgress(options: WatchOptions, settings: EgressInput["set
     transform: trimService,
   });
   const links = reflect<Link>(watched, LINKS, { namespace: options.namespace, transform: trimLink });
-  return watches([services, links], drawing, () => {
+  const all = watches([services, links], drawing, () => {
     const { known, followed } = gateways.look(links.store.list());
     return egressPicture({ settings, services: services.store.list(), links: known, followed });
   });
+  return { ...all, run: (signal) => all.run(signal).finally(() => gateways.look([])) };
 }
 
 /** Whether a slice of ours names one of `addresses`; undefined until all slices are known. For a pod that is to stop. */

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { Link } from "../../contract/index.ts";
-import { type Applied, Applier } from "../../controller/gateway/apply.ts";
+import { type Applied, Applier, type ApplierOptions } from "../../controller/gateway/apply.ts";
 import { egressPicture } from "../../controller/gateway/egress-routes.ts";
 import { type GatewayFiles, gatewayFiles } from "../../controller/gateway/files.ts";
 import { writeFirstConfiguration } from "../../controller/gateway/first-configuration.ts";
@@ -54,13 +54,13 @@ export class TestGateway {
     this.runtime = new HaproxyRuntime(this.files.runtimeSocket);
     this.master = new HaproxyMaster(this.files.masterSocket, { clock: systemClock });
     this.haproxy = new HaproxyProcess(options.haproxyDirectory);
-    this.#applier = new Applier({
-      files: this.files,
-      runtime: this.runtime,
-      master: this.master,
-      clock: systemClock,
-      log: silentLog,
-    });
+    this.#applier = this.applier();
+  }
+
+  /** What applies pictures to this gateway's HAProxy, with other parts of the agent here and there. */
+  applier(others: Partial<ApplierOptions> = {}): Applier {
+    const { files, runtime, master } = this;
+    return new Applier({ files, runtime, master, clock: systemClock, log: silentLog, ...others });
   }
 
   static async start(direction: "ingress" | "egress", setup: GatewaySetup): Promise<TestGateway> {

@@ -1,12 +1,15 @@
 import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Link } from "../../contract/index.ts";
 import { gatewayBackend } from "../../controller/gateway/egress-config.ts";
 import { egressPicture } from "../../controller/gateway/egress-routes.ts";
+import { readMaterial } from "../../controller/gateway/material.ts";
 import type { Picture } from "../../controller/gateway/picture.ts";
 import { egressSettings } from "../../controller/gateway/settings.ts";
 import type { CertificateAndKey } from "../../controller/identity/leaf.ts";
+import { systemClock } from "../../controller/kube/clock.ts";
 import type { Service } from "../../controller/kube/objects.ts";
 import { callPlain, type OpenCall, startEcho } from "../support/calls.ts";
 import { type Authority, makeAnchor, makeIssuer } from "../support/certificates.ts";
@@ -349,8 +352,51 @@ if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: $
     });
     expect((await egress.apply(without(service))).refused).toBeDefined();
     expect(await call().echo("hello")).toBe("hello");
+    for (let again = 0; again < 2; again++) {
+      await egress.master.reload();
+      await egress.apply(without(service));
+      expect(await call().echo("hello")).toBe("hello");
+    }
     await egress.apply(without(exportedService({ name: "other", port: echo.port })));
     expect(await call().echo("hello")).toBe("closed");
+  });
+
+  test("waits for a worker that is late, starts no other meanwhile, and leaves its configuration on disk", async () => {
+    let reloads = 0;
+    const applier = egress.applier({
+      master: Object.assign(Object.create(egress.master), {
+        // The master has taken the configuration, and the worker is still to come.
+        reload: async () => {
+          reloads++;
+        },
+      }),
+      clock: { ...systemClock, monotonic: () => performance.now() * 20 },
+    });
+    const picture = egressPicture({
+      settings: egressSettings(egress.options),
+      services: [mirrorOf(service, "east", port)],
+      links: [linkTo("east", ingress.options.port), linkTo("south", 1)],
+    });
+    const material = await readMaterial(egress.options);
+    const before = await applier.apply(
+      { ...picture, config: await readFile(egress.files.config, "utf8") },
+      material,
+      true,
+    );
+    expect(before).toMatchObject({ reloaded: false, inForce: true });
+    for (let round = 0; round < 3; round++) {
+      const { refused, inForce } = await applier.apply(picture, material, true);
+      expect(refused?.message).toBe("HAProxy's new worker did not answer within 10000 ms");
+      expect(inForce).toBe(true);
+    }
+    expect(reloads).toBe(1);
+    expect(await readFile(egress.files.config, "utf8")).toBe(picture.config);
+    await egress.master.reload();
+    expect(await applier.apply(picture, material, true)).toEqual(
+      expect.not.objectContaining({ refused: expect.anything() }),
+    );
+    expect(await call().echo("hello")).toBe("hello");
+    expect(reloads).toBe(1);
   });
 
   test("keeps the way to a service until HAProxy is told of the gateway that it chooses, over a reload too", async () => {

@@ -4,6 +4,7 @@ import { backendPeer, gatewayBackend } from "../../controller/gateway/egress-con
 import { egressPicture } from "../../controller/gateway/egress-routes.ts";
 import { gatewayFiles } from "../../controller/gateway/files.ts";
 import { FollowedGateways } from "../../controller/gateway/followed-gateways.ts";
+import { usableEntries } from "../../controller/gateway/picture.ts";
 import { isSameContent, trimLink } from "../../controller/gateway/trim.ts";
 import type { Service } from "../../controller/kube/objects.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -237,7 +238,7 @@ describe("gateways that keep changing", () => {
     expect(portsOf(gateways.look([moved(east, 40)]).followed)).toEqual([40]);
   });
 
-  test("are known before they are followed, and it is said that they are not yet", () => {
+  test("are known before they are followed, and it is said that they are followed later", () => {
     const gateways = new FollowedGateways(new FakeClock(), () => undefined);
     for (let port = 1; port <= 11; port++) gateways.look([moved(east, port)]);
     const { known, followed } = gateways.look([linkWith(east, own, eu)]);
@@ -246,9 +247,59 @@ describe("gateways that keep changing", () => {
     const { maps, config, problems } = egressPicture({ settings, services, links: known, followed });
     expect(maps[0]!.entries.get("20417")).toContain("link_isthmus.east:gateways.eu/");
     expect(config).not.toContain("gateways.eu");
-    expect(problems).toEqual([
-      'gateway "gateways/eu" of link isthmus.east has no backend yet: the gateways of that link change too often',
-    ]);
+    expect(problems).toEqual(["the gateways of link isthmus/east change too often: they are followed later"]);
+  });
+});
+
+describe("a gateway that is followed later", () => {
+  const followed = [linkWith(east, eu)];
+  const gateway = "gateways/eu";
+  const services = [throughGateway(mirrorOf(web, "east", 20_417), gateway)];
+
+  test("is called under the identity that it had where it was", () => {
+    const moved = { ...eu, addresses: [at("203.0.113.91")], identity: "eu2.east.example.com" };
+    const links = [linkWith(east, moved)];
+    const { maps, problems } = egressPicture({ settings, services, links, followed });
+    expect(maps[0]!.entries.get("20417")).toContain(".eu.east.example.com/");
+    expect(problems).toEqual(["the gateways of link isthmus/east change too often: they are followed later"]);
+    expect(picture(services, links).maps[0]!.entries.get("20417")).toContain(".eu2.east.example.com/");
+  });
+
+  test("says so once, the Link's own as well, whatever the gateways are called", () => {
+    const names = Array.from({ length: 5 }, (_, index) => ({ ...eu, name: `rotating-${index}` }));
+    const links = [linkWith(east, { ...own, port: 444 }, ...names), linkWith(south, own)];
+    const { problems } = egressPicture({ settings, services: [], links, followed: [east, links[1]!] });
+    expect(problems).toEqual(["the gateways of link isthmus/east change too often: they are followed later"]);
+  });
+});
+
+describe("an entry whose backend is not there yet", () => {
+  const none = new Set(["link_isthmus.east", "link_isthmus.south"]);
+  const eastWithEu = linkWith(east, eu);
+  /** What of a mirror stays in use as `before` is, when it is to be called over a gateway that is not there yet. */
+  const used = async (mirror: Service, before: Service) => {
+    const [map] = picture([throughGateway(mirror, "gateways/eu")], [eastWithEu, south]).maps;
+    const present = picture([before], [eastWithEu, south]).maps[0]!.entries;
+    const entries = await usableEntries(map!, none, async () => present);
+    return [...entries.values()].map((value) =>
+      [...present.values()].includes(value) ? "as before" : value,
+    );
+  };
+  const host = exportedService({ name: "a", port: 80 });
+
+  test("stays what it was for the same service", async () => {
+    expect(await used(mirrorOf(web, "east", 20_417), mirrorOf(web, "east", 20_417))).toEqual(["as before"]);
+  });
+
+  test.each([
+    ["another service", mirrorOf(exportedService({ name: "other", port: 80 }), "east", 20_417)],
+    ["another port of it", mirrorOf(exportedService({ name: "web", port: 81 }), "east", 20_417)],
+    ["a host of a headless service", podMirrorOf(host, "web", "east", 20_417)],
+    ["a service of the same name in another cluster", mirrorOf(web, "south", 20_417)],
+  ])("is left out where it was for %s, though it is called alike here", async (_, before) => {
+    const mirror = mirrorOf(web, "east", 20_417);
+    const alike = { ...before, metadata: { ...before.metadata, name: mirror.metadata.name! } };
+    expect(await used(mirror, alike)).toEqual([]);
   });
 });
 
