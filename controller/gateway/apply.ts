@@ -37,7 +37,7 @@ const REFUSED_AGAIN_MS = 60_000;
 /** How long the worker of a reload may take to answer in the place of the one before. */
 const TAKE_OVER_MS = 10_000;
 
-/** HAProxy took a configuration, and the worker from before is still the one that answers. The new one may come yet. */
+/** HAProxy took a configuration, and its new worker does not answer. It may come yet: what it is to run stays on disk. */
 class LateWorkerError extends ReloadError {}
 
 /**
@@ -70,7 +70,6 @@ export class Applier {
 
     // TLS sessions from before would be taken up again without a look at the bundle; a new worker knows none of them.
     const outcome = await this.#ensureConfig(picture, this.#mustReload);
-    // A new worker has read the maps.
     if (outcome.reloaded) this.#mustReload = false;
     if (outcome.refused === undefined) this.#wasInForce = true;
     await this.#setStatus(serving && this.#wasInForce);
@@ -132,9 +131,12 @@ export class Applier {
     const { files, runtime, master, clock, log, beforeReload } = this.#options;
     const digest = configDigest(config)!;
     const inForce = await runtime.digest();
-    if (digest === inForce && !forced) {
-      this.#refused = undefined;
-      return { reloaded: false };
+    if (digest === inForce) {
+      // What was tried in between may have left another one on disk.
+      if (await writeAtomically(files.config, config))
+        await this.#writeMaps(maps, config, (file) => runtime.map(file));
+      if (!forced || this.#refused?.error instanceof LateWorkerError) this.#refused = undefined;
+      if (!forced) return { reloaded: false };
     }
     if (this.#refused?.digest === digest && clock.monotonic() - this.#refused.at < REFUSED_AGAIN_MS) {
       return { reloaded: false, refused: this.#refused.error };
@@ -150,8 +152,7 @@ export class Applier {
     } catch (error) {
       if (!(error instanceof ReloadError)) throw error;
       // Should HAProxy be started anew, it must find a configuration that it takes.
-      const isRefused = !(error instanceof LateWorkerError);
-      if (isRefused && before !== undefined && configDigest(before) === inForce) {
+      if (before !== undefined && !(error instanceof LateWorkerError)) {
         await writeAtomically(files.config, before);
         await this.#writeMaps(maps, before, (file) => runtime.map(file));
       }

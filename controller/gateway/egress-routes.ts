@@ -34,21 +34,22 @@ interface Ways {
 /** What an egress should carry, and where to. */
 export function egressPicture({ settings, services, links, followed = links }: EgressInput): Picture {
   const problems: string[] = [];
-  // What is wrong with them is told as soon as they are known.
+  // What is wrong with these was told when they were in `links`.
   const targets = new Map(followed.map((link) => [keyOf(link), gatewayTargets(link, [])]));
-  const inForce = new Map([...targets.values()].flat().map((target) => [backendOf(target), target]));
+  const backends = new Map([...targets.values()].flat().map((target) => [backendOf(target), target]));
   const ways: Ways = { links: new Set(), targets: new Map() };
   for (const link of links) {
-    const known = gatewayTargets(link, problems);
-    if (textOf(known) !== textOf(targets.get(keyOf(link)) ?? [])) {
+    const ofLink = gatewayTargets(link, problems);
+    if (JSON.stringify(ofLink) !== JSON.stringify(targets.get(keyOf(link)))) {
       problems.push(`the gateways of link ${keyOf(link)} change too often: they are followed later`);
     }
     ways.links.add(linkLabelValue(link.metadata));
-    // A backend that is there counts as it is: where it leads, another identity is not known.
-    for (const target of known) ways.targets.set(backendOf(target), inForce.get(backendOf(target)) ?? target);
+    // Where there is a backend, what it leads to is what counts: another identity is not known there.
+    for (const target of ofLink)
+      ways.targets.set(backendOf(target), backends.get(backendOf(target)) ?? target);
   }
   return {
-    config: egressConfig({ ...settings, targets: [...inForce.values()] }),
+    config: egressConfig({ ...settings, targets: [...backends.values()] }),
     maps: [
       {
         file: settings.files.routes,
@@ -65,18 +66,13 @@ function backendOf({ link, gateway }: GatewayTarget): string {
   return gatewayBackend(link, gateway);
 }
 
-/** The same for the same gateways, in whatever order. */
-function textOf(targets: readonly GatewayTarget[]): string {
-  return JSON.stringify([...targets].sort((a, b) => (backendOf(a) < backendOf(b) ? -1 : 1)));
-}
-
 /**
- * What an entry is for, whichever gateway it leads through: the mirror's port, the link, and the first label of the server
- * name, which stands for the service, its port and its host in the target.
+ * What an entry is for, whichever gateway it leads through: the link, and the first label of the server name, which stands
+ * for a service of the target, its port and its host.
  */
 function subjectOf(value: string): string {
-  const [backend = "", serverName = "", ...mirror] = value.split("/");
-  return [mirror.join("/"), backend.split(":")[0], serverName.split(".")[0]].join(" ");
+  const [backend = "", serverName = ""] = value.split("/");
+  return `${backend.split(":")[0]} ${serverName.split(".")[0]}`;
 }
 
 /**

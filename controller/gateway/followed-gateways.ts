@@ -67,13 +67,13 @@ export class FollowedGateways {
   #follow(link: Link): { known: readonly LinkGatewayStatus[]; followed: readonly LinkGatewayStatus[] } {
     const key = keyOf(link);
     const { uid } = link.metadata;
-    const told = link.status?.gateways ?? [];
+    const told = byName(link.status?.gateways ?? []);
     const now = this.#clock.monotonic();
     let followed = this.#links.get(key);
     if (followed === undefined || followed.uid !== uid) {
       followed?.cancel?.();
       const goneAt = new Map<string, number>();
-      followed = { uid, gateways: told, text: textOf(told), goneAt, credit: AT_ONCE, at: now };
+      followed = { uid, gateways: told, text: JSON.stringify(told), goneAt, credit: AT_ONCE, at: now };
       this.#links.set(key, followed);
     }
     followed.cancel?.();
@@ -90,9 +90,9 @@ export class FollowedGateways {
     const kept = gone
       .filter((gateway) => leftMs(gateway) > 0)
       .slice(0, Math.max(0, MOST_GATEWAYS - told.length));
-    const known = [...told, ...kept];
+    const known = byName([...told, ...kept]);
     const waits = kept.map(leftMs);
-    const text = textOf(known);
+    const text = JSON.stringify(known);
     if (followed.text !== text) {
       followed.credit = Math.min(AT_ONCE, followed.credit + (now - followed.at) / ONE_IN_MS);
       followed.at = now;
@@ -110,7 +110,10 @@ export class FollowedGateways {
   }
 }
 
-/** The same for the same gateways, whether they are told of or kept. */
-function textOf(gateways: readonly LinkGatewayStatus[]): string {
-  return JSON.stringify([...gateways].sort((a, b) => (chosenName(a) < chosenName(b) ? -1 : 1)));
+/** In an order that does not depend on which of them are told of, and which are kept. */
+function byName(gateways: readonly LinkGatewayStatus[]): LinkGatewayStatus[] {
+  return [...gateways].sort((a, b) => {
+    const [left, right] = [chosenName(a), chosenName(b)];
+    return left < right ? -1 : left > right ? 1 : 0;
+  });
 }

@@ -5,6 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/gl
 import type { Link } from "../../contract/index.ts";
 import { gatewayBackend } from "../../controller/gateway/egress-config.ts";
 import { egressPicture } from "../../controller/gateway/egress-routes.ts";
+import { configDigest } from "../../controller/gateway/haproxy/config.ts";
+import { ReloadError } from "../../controller/gateway/haproxy/master.ts";
 import { readMaterial } from "../../controller/gateway/material.ts";
 import type { Picture } from "../../controller/gateway/picture.ts";
 import { egressSettings } from "../../controller/gateway/settings.ts";
@@ -363,40 +365,51 @@ if (haproxyMissing) process.stderr.write(`the tests of the egress are skipped: $
 
   test("waits for a worker that is late, starts no other meanwhile, and leaves its configuration on disk", async () => {
     let reloads = 0;
+    let refusal: ReloadError | undefined;
     const applier = egress.applier({
       master: Object.assign(Object.create(egress.master), {
         // The master has taken the configuration, and the worker is still to come.
         reload: async () => {
           reloads++;
+          if (refusal !== undefined) throw refusal;
         },
       }),
       clock: { ...systemClock, monotonic: () => performance.now() * 20 },
     });
-    const picture = egressPicture({
+    const material = await readMaterial(egress.options);
+    const late = egressPicture({
       settings: egressSettings(egress.options),
       services: [mirrorOf(service, "east", port)],
       links: [linkTo("east", ingress.options.port), linkTo("south", 1)],
     });
-    const material = await readMaterial(egress.options);
-    const before = await applier.apply(
-      { ...picture, config: await readFile(egress.files.config, "utf8") },
-      material,
-      true,
-    );
-    expect(before).toMatchObject({ reloaded: false, inForce: true });
-    for (let round = 0; round < 3; round++) {
-      const { refused, inForce } = await applier.apply(picture, material, true);
-      expect(refused?.message).toBe("HAProxy's new worker did not answer within 10000 ms");
-      expect(inForce).toBe(true);
-    }
+    const onDisk = () => readFile(egress.files.config, "utf8");
+    const inForce = { ...late, config: await onDisk() };
+    const apply = async (picture: Picture) => {
+      const { refused, inForce, reloaded } = await applier.apply(picture, material, true);
+      expect({ inForce, reloaded }).toEqual({ inForce: true, reloaded: false });
+      return refused?.message;
+    };
+    expect(await apply(inForce)).toBeUndefined();
+    for (let round = 0; round < 3; round++)
+      expect(await apply(late)).toBe("HAProxy's new worker did not answer within 10000 ms");
     expect(reloads).toBe(1);
-    expect(await readFile(egress.files.config, "utf8")).toBe(picture.config);
-    await egress.master.reload();
-    expect(await applier.apply(picture, material, true)).toEqual(
-      expect.not.objectContaining({ refused: expect.anything() }),
-    );
+    expect(await onDisk()).toBe(late.config);
+
+    refusal = new ReloadError("no such keyword");
+    const broken = { ...late, config: "global\n  description 0123456789abcdef\n  no such keyword\n" };
+    expect(await apply(broken)).toBe("no such keyword");
+    expect(await onDisk()).toBe(late.config);
+    expect(await apply(inForce)).toBeUndefined();
+    expect(await onDisk()).toBe(inForce.config);
     expect(await call().echo("hello")).toBe("hello");
-    expect(reloads).toBe(1);
+
+    refusal = undefined;
+    expect(await apply(late)).toBe("HAProxy's new worker did not answer within 10000 ms");
+    await egress.master.reload();
+    await eventually(async () => (await egress.runtime.digest()) === configDigest(late.config));
+    expect(await apply(late)).toBeUndefined();
+    expect(await call().echo("hello")).toBe("hello");
+    expect(reloads).toBe(3);
   });
 
   test("keeps the way to a service until HAProxy is told of the gateway that it chooses, over a reload too", async () => {

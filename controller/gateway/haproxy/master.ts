@@ -1,7 +1,7 @@
 import type { Clock } from "../../kube/clock.ts";
 import { ask, HaproxyCommandError, HaproxyUnreachableError } from "./socket.ts";
 
-/** HAProxy could not load a configuration; the worker from before serves on. */
+/** HAProxy does not run the configuration that it was to load; the worker from before serves on. */
 export class ReloadError extends Error {
   override readonly name = "ReloadError";
 }
