@@ -1,8 +1,8 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 /** What an API server answers to one request: a body, and a status other than 200. */
 export interface Answer {
@@ -74,5 +74,6 @@ export class OperatorApi {
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
     }
+    rmSync(dirname(this.kubeconfig), { recursive: true });
   }
 }

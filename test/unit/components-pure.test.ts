@@ -1,7 +1,7 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "@jest/globals";
+import { afterAll, afterEach, describe, expect, test } from "@jest/globals";
 import { parse } from "yaml";
 import { GatewayExposure, reachedAt } from "../../components/exposure.ts";
 import { apiServerOf, tokenKubeconfig } from "../../components/kubeconfig.ts";
@@ -111,6 +111,7 @@ describe("a gateway is reached", () => {
 
 describe("the API server of a context", () => {
   const folder = mkdtempSync(join(tmpdir(), "isthmus-kubeconfig-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
   const before = process.env.KUBECONFIG;
   afterEach(() => {
     if (before === undefined) delete process.env.KUBECONFIG;

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { stringify } from "yaml";
 import { CredentialsError } from "../../controller/kube/credentials.ts";
 import { loadOwnCluster } from "../../controller/kube/own-cluster.ts";
@@ -223,7 +223,7 @@ describe("the credentials for the own cluster", () => {
     directory = await mkdtemp(join(tmpdir(), "isthmus-credentials-"));
   });
 
-  afterAll(async () => {
+  afterEach(async () => {
     await rm(directory, { recursive: true, force: true });
   });
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
@@ -25,8 +25,9 @@ const nodes = (...addresses: string[]) => ({
 let api: OperatorApi;
 let mesh: string;
 
+const folder = mkdtempSync(join(tmpdir(), "isthmus-mesh-"));
 const write = (name: string, text: string) => {
-  const file = join(mkdtempSync(join(tmpdir(), "isthmus-mesh-")), name);
+  const file = join(mkdtempSync(join(folder, "file-")), name);
   writeFileSync(file, text);
   return file;
 };
@@ -45,7 +46,10 @@ beforeAll(async () => {
   });
   mesh = write("mesh.yaml", TEXT());
 });
-afterAll(() => api.stop());
+afterAll(async () => {
+  await api.stop();
+  rmSync(folder, { recursive: true });
+});
 
 const TEXT = () => `name: demo
 trustDomain: demo.mesh
@@ -227,8 +231,9 @@ describe("before anything is changed, a mesh is refused for", () => {
 
   test("an API server that does not answer, naming its address", async () => {
     const gone = await OperatorApi.start({ east: {}, west: {} });
+    const kubeconfig = write("kubeconfig", readFileSync(gone.kubeconfig, "utf8"));
     await gone.stop();
-    const problems = await refused(changed(api.kubeconfig, gone.kubeconfig));
+    const problems = await refused(changed(api.kubeconfig, kubeconfig));
     expect(problems).toHaveLength(2);
     expect(problems[0]).toMatch(
       /^cluster east: its API server http:\/\/127\.0\.0\.1:\d+ cannot be reached by context "east": connect ECONNREFUSED 127\.0\.0\.1:\d+$/,
