@@ -115,26 +115,40 @@ export class NamespaceRemoval {
       return this.#unknowable(name, "Kubernetes does not count what is in it");
     }
     examination.countedAt ??= clock.monotonic();
+    if (verdict.state === "empty") return await this.#empty(name, quota, examination, signal);
+    delete examination.emptySince;
     if (verdict.state === "used") {
-      delete examination.emptySince;
-      const leftMs = examination.countedAt + SETTLE_MS - clock.monotonic();
+      const leftMs = this.#unsettledMs(examination.countedAt);
       if (leftMs > 0) return { againMs: leftMs };
       await this.#open(name, quota, signal);
       return this.#keep(name, `it holds ${listed(verdict.held)}`);
     }
-    if (verdict.state === "unknown") {
-      await this.#open(name, quota, signal);
-      return this.#unknowable(name, `it cannot be known whether it holds ${listed(verdict.types)}`);
-    }
+    await this.#open(name, quota, signal);
+    return this.#unknowable(name, `it cannot be known whether it holds ${listed(verdict.types)}`);
+  }
+
+  /** The count shows nothing: one step on, once that can be believed. */
+  async #empty(
+    name: string,
+    quota: ResourceQuota,
+    examination: Examination,
+    signal: AbortSignal,
+  ): Promise<ReconcileResult | undefined> {
+    const { quotas, dispensable, clock } = this.#options;
     if (isLast(quota)) return await this.#delete(name, quota, signal);
     examination.emptySince ??= clock.monotonic();
-    const leftMs = examination.emptySince + SETTLE_MS - clock.monotonic();
+    const leftMs = this.#unsettledMs(examination.emptySince);
     if (leftMs > 0) return { againMs: leftMs };
     delete examination.emptySince;
     if (!examination.closing) return await this.#close(name, quota, examination, signal);
-    if (this.#options.dispensable(name) === undefined) return { againMs: 0 };
+    if (dispensable(name) === undefined) return { againMs: 0 };
     await quotas.countAgain(quota, signal);
     return { againMs: COUNT_EVERY_MS };
+  }
+
+  /** How long what is seen since then is still not believed. */
+  #unsettledMs(since: number): number {
+    return since + SETTLE_MS - this.#options.clock.monotonic();
   }
 
   async #begin(name: string, signal: AbortSignal): Promise<ReconcileResult> {
