@@ -59,7 +59,8 @@ export class Applier {
   async apply(picture: Picture, material: Material, serving: boolean): Promise<Applied> {
     const { files, runtime } = this.#options;
     await writeMaterial(files, material);
-    await this.#writeMaps(picture.maps, (await readIfThere(files.config)) ?? picture.config);
+    const onDisk = await readIfThere(files.config);
+    await this.#writeMaps(picture.maps, onDisk ?? picture.config);
 
     const certificateReplaced = await runtime.syncCertificate(files.certificate, material.certificatePem);
     const trust = await runtime.syncTrust(files.trust, material.trustPem);
@@ -69,7 +70,7 @@ export class Applier {
     await this.#cutRevoked(picture);
 
     // TLS sessions from before would be taken up again without a look at the bundle; a new worker knows none of them.
-    const outcome = await this.#ensureConfig(picture, this.#mustReload);
+    const outcome = await this.#ensureConfig(picture, onDisk, this.#mustReload);
     if (outcome.reloaded) this.#mustReload = false;
     if (outcome.refused === undefined) this.#wasInForce = true;
     await this.#setStatus(serving && this.#wasInForce);
@@ -124,8 +125,10 @@ export class Applier {
     }
   }
 
+  /** @param onDisk the configuration that HAProxy would find if it were started anew */
   async #ensureConfig(
     { config, maps }: Picture,
+    onDisk: string | undefined,
     forced: boolean,
   ): Promise<{ reloaded: boolean; refused?: ReloadError }> {
     const { files, runtime, master, clock, log, beforeReload } = this.#options;
@@ -133,15 +136,17 @@ export class Applier {
     const inForce = await runtime.digest();
     if (digest === inForce) {
       // What was tried in between may have left another one on disk.
-      if (await writeAtomically(files.config, config))
+      if (onDisk !== config) {
+        await writeAtomically(files.config, config);
         await this.#writeMaps(maps, config, (file) => runtime.map(file));
+      }
       if (!forced || this.#refused?.error instanceof LateWorkerError) this.#refused = undefined;
       if (!forced) return { reloaded: false };
     }
     if (this.#refused?.digest === digest && clock.monotonic() - this.#refused.at < REFUSED_AGAIN_MS) {
       return { reloaded: false, refused: this.#refused.error };
     }
-    const before = await readIfThere(files.config);
+    const before = digest === inForce ? config : onDisk;
     await beforeReload?.();
     await writeAtomically(files.servers, await runtime.servers());
     await this.#writeMaps(maps, config);

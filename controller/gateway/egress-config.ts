@@ -46,6 +46,11 @@ export function gatewayBackend(link: string, gateway?: GatewayReference): string
   return gateway === undefined ? `link_${link}` : `link_${link}:${gateway.namespace}.${gateway.name}`;
 }
 
+/** The backend that leads to a gateway. */
+export function backendOf({ link, gateway }: GatewayTarget): string {
+  return gatewayBackend(link, gateway);
+}
+
 /** The link, with the gateway that was chosen, of a backend's name; undefined for other backends. */
 export function backendPeer(backend: string): string | undefined {
   return backend.startsWith("link_") ? backend.slice("link_".length) : undefined;
@@ -56,8 +61,7 @@ export function backendPeer(backend: string): string | undefined {
  * the map.
  */
 export function egressConfig(settings: EgressSettings): string {
-  const name = ({ link, gateway }: GatewayTarget) => gatewayBackend(link, gateway);
-  const targets = [...settings.targets].sort((a, b) => (name(a) < name(b) ? -1 : 1));
+  const targets = [...settings.targets].sort((a, b) => (backendOf(a) < backendOf(b) ? -1 : 1));
   const named = targets.some(({ addresses }) => addresses.some((address) => isIP(address) === 0));
   return renderConfig([
     globalSection(settings),
@@ -86,7 +90,7 @@ function frontend(settings: EgressSettings): Section {
 }
 
 function backend(target: GatewayTarget, { files }: EgressSettings): Section {
-  const { link, gateway, addresses, port, identity, check } = target;
+  const { addresses, port, identity, check } = target;
   const server = [
     "ssl",
     `crt ${files.certificate}`,
@@ -103,7 +107,7 @@ function backend(target: GatewayTarget, { files }: EgressSettings): Section {
     "tcp-ut 30s",
   ].join(" ");
   return {
-    heading: `backend ${gatewayBackend(link, gateway)}`,
+    heading: `backend ${backendOf(target)}`,
     lines: [
       "balance leastconn",
       // A new worker takes its servers for up until a check says otherwise: try another one at once.

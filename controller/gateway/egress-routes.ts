@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   type Link,
   linkLabelValue,
@@ -7,7 +8,13 @@ import {
   routeServerName,
 } from "../../contract/index.ts";
 import { keyOf, type Service } from "../kube/objects.ts";
-import { type EgressSettings, egressConfig, type GatewayTarget, gatewayBackend } from "./egress-config.ts";
+import {
+  backendOf,
+  type EgressSettings,
+  egressConfig,
+  type GatewayTarget,
+  gatewayBackend,
+} from "./egress-config.ts";
 import { gatewayTargets } from "./gateway-targets.ts";
 import { type Crossing, crossingsOf } from "./mirror-crossings.ts";
 import { isMapToken, type Picture } from "./picture.ts";
@@ -34,18 +41,21 @@ interface Ways {
 /** What an egress should carry, and where to. */
 export function egressPicture({ settings, services, links, followed = links }: EgressInput): Picture {
   const problems: string[] = [];
-  // What is wrong with these was told when they were in `links`.
-  const targets = new Map(followed.map((link) => [keyOf(link), gatewayTargets(link, [])]));
-  const backends = new Map([...targets.values()].flat().map((target) => [backendOf(target), target]));
+  const inUse = new Map(followed.map((link) => [keyOf(link), link]));
+  const backends = new Map<string, GatewayTarget>();
   const ways: Ways = { links: new Set(), targets: new Map() };
   for (const link of links) {
-    const ofLink = gatewayTargets(link, problems);
-    if (JSON.stringify(ofLink) !== JSON.stringify(targets.get(keyOf(link)))) {
+    const known = gatewayTargets(link, problems);
+    const old = inUse.get(keyOf(link)) ?? link;
+    // What is wrong with old ones was told when they were known.
+    const told = old === link ? known : gatewayTargets(old, []);
+    if (!isDeepStrictEqual(told, known)) {
       problems.push(`the gateways of link ${keyOf(link)} change too often: they are followed later`);
     }
+    for (const target of told) backends.set(backendOf(target), target);
     ways.links.add(linkLabelValue(link.metadata));
     // Where there is a backend, what it leads to is what counts: another identity is not known there.
-    for (const target of ofLink)
+    for (const target of known)
       ways.targets.set(backendOf(target), backends.get(backendOf(target)) ?? target);
   }
   return {
@@ -60,10 +70,6 @@ export function egressPicture({ settings, services, links, followed = links }: E
     ],
     problems,
   };
-}
-
-function backendOf({ link, gateway }: GatewayTarget): string {
-  return gatewayBackend(link, gateway);
 }
 
 /**

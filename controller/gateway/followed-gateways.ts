@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Link, LinkGatewayStatus } from "../../contract/index.ts";
 import type { Clock } from "../kube/clock.ts";
 import { keyOf } from "../kube/objects.ts";
@@ -21,7 +22,6 @@ export interface Gateways {
 interface Followed {
   uid: string | undefined;
   gateways: readonly LinkGatewayStatus[];
-  text: string;
   /** Since when the status does not tell of which of them, on the monotonic clock. */
   goneAt: Map<string, number>;
   /** Changes that may be followed at once. */
@@ -58,8 +58,11 @@ export class FollowedGateways {
     const gateways: Gateways = { known: [], followed: [] };
     for (const link of links) {
       const { known, followed } = this.#follow(link);
-      gateways.known.push({ ...link, status: { gateways: [...known] } });
-      gateways.followed.push({ ...link, status: { gateways: [...followed] } });
+      const withKnown = { ...link, status: { gateways: [...known] } };
+      gateways.known.push(withKnown);
+      gateways.followed.push(
+        followed === known ? withKnown : { ...link, status: { gateways: [...followed] } },
+      );
     }
     return gateways;
   }
@@ -72,42 +75,53 @@ export class FollowedGateways {
     let followed = this.#links.get(key);
     if (followed === undefined || followed.uid !== uid) {
       followed?.cancel?.();
-      const goneAt = new Map<string, number>();
-      followed = { uid, gateways: told, text: JSON.stringify(told), goneAt, credit: AT_ONCE, at: now };
+      followed = { uid, gateways: told, goneAt: new Map(), credit: AT_ONCE, at: now };
       this.#links.set(key, followed);
     }
     followed.cancel?.();
     delete followed.cancel;
 
-    const names = new Set(told.map(chosenName));
-    const gone = followed.gateways.filter((gateway) => isChosen(gateway) && !names.has(chosenName(gateway)));
-    const { goneAt: before } = followed;
-    const goneAt = new Map(
-      gone.map((gateway) => [chosenName(gateway), before.get(chosenName(gateway)) ?? now]),
-    );
-    followed.goneAt = goneAt;
-    const leftMs = (gateway: LinkGatewayStatus) => KEPT_MS - (now - goneAt.get(chosenName(gateway))!);
-    const kept = gone
-      .filter((gateway) => leftMs(gateway) > 0)
-      .slice(0, Math.max(0, MOST_GATEWAYS - told.length));
-    const known = byName([...told, ...kept]);
-    const waits = kept.map(leftMs);
-    const text = JSON.stringify(known);
-    if (followed.text !== text) {
-      followed.credit = Math.min(AT_ONCE, followed.credit + (now - followed.at) / ONE_IN_MS);
-      followed.at = now;
-      if (followed.credit >= 1) {
-        followed.credit -= 1;
-        followed.gateways = known;
-        followed.text = text;
-      } else waits.push((1 - followed.credit) * ONE_IN_MS);
-    }
+    const kept = keep(followed, told, now);
+    const known = byName([...told, ...kept.map(({ gateway }) => gateway)]);
+    const waits = kept.map(({ leftMs }) => leftMs);
+    if (isDeepStrictEqual(followed.gateways, known) || isPaidFor(followed, now)) followed.gateways = known;
+    else waits.push((1 - followed.credit) * ONE_IN_MS);
     if (waits.length > 0) {
       // A millisecond more, so that rounding does not have it come too early.
       followed.cancel = this.#clock.after(Math.ceil(Math.min(...waits)) + 1, this.#changed);
     }
     return { known, followed: followed.gateways };
   }
+}
+
+/** Those of the gateways in use that the status does not tell of and that have not been gone for long. */
+function keep(
+  followed: Followed,
+  told: readonly LinkGatewayStatus[],
+  now: number,
+): { gateway: LinkGatewayStatus; leftMs: number }[] {
+  const names = new Set(told.map(chosenName));
+  const goneAt = new Map<string, number>();
+  const kept = [];
+  for (const gateway of followed.gateways) {
+    const name = chosenName(gateway);
+    if (!isChosen(gateway) || names.has(name)) continue;
+    const at = followed.goneAt.get(name) ?? now;
+    goneAt.set(name, at);
+    const leftMs = KEPT_MS - (now - at);
+    if (leftMs > 0) kept.push({ gateway, leftMs });
+  }
+  followed.goneAt = goneAt;
+  return kept.slice(0, Math.max(0, MOST_GATEWAYS - told.length));
+}
+
+/** Whether a change may be followed now; then it has its price. */
+function isPaidFor(followed: Followed, now: number): boolean {
+  followed.credit = Math.min(AT_ONCE, followed.credit + (now - followed.at) / ONE_IN_MS);
+  followed.at = now;
+  if (followed.credit < 1) return false;
+  followed.credit -= 1;
+  return true;
 }
 
 /** In an order that does not depend on which of them are told of, and which are kept. */
